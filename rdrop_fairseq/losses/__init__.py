@@ -1,0 +1,1 @@
+"""The R-Drop loss as functions of tensors; nothing here knows fairseq."""
