@@ -7,7 +7,7 @@ not installed, ``rdrop_fairseq.losses`` still serves plain PyTorch.
 from importlib.util import find_spec
 
 if find_spec("fairseq") is not None:
-    from rdrop_fairseq import criterions
+    from rdrop_fairseq import criterions  # noqa: F401
     from rdrop_fairseq.compat import mend_fairseq
 
     mend_fairseq()

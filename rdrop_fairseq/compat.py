@@ -17,7 +17,12 @@ import numpy as np
 import omegaconf
 import torch
 from fairseq import utils
-from fairseq.data import bucket_pad_length_dataset, data_utils, token_block_dataset
+from fairseq.data import (
+    bucket_pad_length_dataset,
+    data_utils,
+    language_pair_dataset,
+    token_block_dataset,
+)
 from fairseq.distributed import utils as distributed_utils
 from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
 
@@ -129,13 +134,13 @@ def disable_encoder_fast_path() -> None:
 def restore_numpy_names() -> None:
     """NumPy 2 removed two names that fairseq uses.
 
-    ``np.percentile(interpolation=)`` stops ``--num-batch-buckets``; ``np.compat`` stops language
-    modelling with ``--sample-break-mode eos``.
+    Without ``np.percentile(interpolation=)`` ``--num-batch-buckets`` stops; without ``np.compat``
+    that and language modelling with ``--sample-break-mode eos`` stop.
     """
     data_utils.get_buckets = bucket_pad_length_dataset.get_buckets = length_buckets
     numpy_with_compat = types.ModuleType("numpy")
     numpy_with_compat.__dict__.update(vars(np), compat=types.SimpleNamespace(long=int))
-    token_block_dataset.np = numpy_with_compat
+    token_block_dataset.np = language_pair_dataset.np = numpy_with_compat
 
 
 def length_buckets(sizes, num_buckets: int) -> np.ndarray:

@@ -1,0 +1,79 @@
+"""One real training step of every kind of model and task that the criterion serves."""
+
+import pytest
+import torch
+from conftest import RDROP, TINY_TRANSFORMER
+from fairseq.trainer import Trainer
+
+SIZES = TINY_TRANSFORMER[1:]
+ONE_KERNEL = ("--encoder-kernel-size-list=[3]", "--decoder-kernel-size-list=[3]")
+CONVOLUTIONS = ("--encoder-layers=[(16,3)]", "--decoder-layers=[(16,3)]")
+TRANSLATION = {
+    "transformer": TINY_TRANSFORMER,
+    "transformer_shared_embeddings": (*TINY_TRANSFORMER, "--share-all-embeddings"),
+    "transformer_align": ("--arch=transformer_align", *SIZES, "--alignment-layer=0"),
+    "lightconv": (
+        *("--arch=lightconv", *SIZES, *ONE_KERNEL),
+        *("--encoder-conv-type=lightweight", "--decoder-conv-type=lightweight"),
+        *("--encoder-conv-dim=16", "--decoder-conv-dim=16", "--weight-dropout=0.1"),
+    ),
+    "fconv": ("--arch=fconv", *CONVOLUTIONS, "--encoder-embed-dim=16", "--decoder-embed-dim=16"),
+    "lstm": (
+        *("--arch=lstm", "--encoder-embed-dim=16", "--encoder-hidden-size=16"),
+        *("--decoder-embed-dim=16", "--decoder-hidden-size=16", "--decoder-out-embed-dim=16"),
+    ),
+    "bart": ("--arch=bart_base", *SIZES),
+}
+MULTILINGUAL = (
+    *("--task=translation_multi_simple_epoch", "--lang-pairs=de-en", "--langs=de,en"),
+    *("--encoder-langtok=src", "--decoder-langtok", *TINY_TRANSFORMER),
+)
+LANGUAGE_MODEL = (
+    *("--task=language_modeling", "--arch=transformer_lm", "--decoder-layers=1"),
+    *("--decoder-embed-dim=16", "--decoder-ffn-embed-dim=32", "--decoder-attention-heads=2"),
+)
+DENOISING = (
+    *("--task=denoising", "--arch=bart_base", *SIZES, "--tokens-per-sample=64", "--mask=0.3"),
+    *("--mask-length=subword", "--replace-length=1", "--sample-break-mode=eos"),
+)
+
+
+def train_one_step(setup):
+    before = [parameter.detach().clone() for parameter in setup.model.parameters()]
+    trainer = Trainer(setup.cfg, setup.task, setup.model, setup.criterion)
+    trainer.begin_epoch(1)
+    setup.model.train()
+    _, _, logging_output = setup.criterion(setup.model, setup.sample)
+    assert logging_output["kl_loss"] > 0
+    log = trainer.train_step([setup.sample])
+    assert log["loss"] > log["nll_loss"] > 0
+    changed = [not torch.equal(old, new) for old, new in zip(before, setup.model.parameters())]
+    assert sum(changed) > len(changed) / 2
+
+
+@pytest.mark.parametrize("name", TRANSLATION)
+def test_translation(built, corpus, name):
+    train_one_step(built(corpus.translation, *TRANSLATION[name], "--dropout=0.5", *RDROP))
+
+
+def test_translation_multi_simple_epoch(built, corpus):
+    train_one_step(built(corpus.translation, *MULTILINGUAL, *RDROP))
+
+
+def test_language_modeling(built, corpus):
+    train_one_step(built(corpus.monolingual, *LANGUAGE_MODEL, "--tokens-per-sample=20", *RDROP))
+
+
+def test_language_modeling_by_sentence(built, corpus):
+    """``--sample-break-mode eos`` stops on NumPy 2 without the plugin's mend."""
+    arguments = (*LANGUAGE_MODEL, "--sample-break-mode=eos", *RDROP)
+    train_one_step(built(corpus.monolingual, *arguments))
+
+
+def test_denoising(built, corpus):
+    train_one_step(built(corpus.monolingual, *DENOISING, *RDROP))
+
+
+def test_length_buckets(built, corpus):
+    """``--num-batch-buckets`` stops on NumPy 2 without the plugin's mend."""
+    train_one_step(built(corpus.translation, *TINY_TRANSFORMER, "--num-batch-buckets=3", *RDROP))

@@ -1,0 +1,140 @@
+"""Each mend of fairseq, on what broke without it."""
+
+import argparse
+import collections
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from conftest import PLUGIN, RDROP, TINY_TRANSFORMER
+from fairseq.data import data_utils
+from omegaconf import OmegaConf
+
+from rdrop_fairseq import compat
+
+CHECKS_TYPES = torch.__version__ >= (2, 6)
+needs_checked_types = pytest.mark.skipif(
+    not CHECKS_TYPES, reason="PyTorch before 2.6 loads checkpoints without checking their types"
+)
+
+
+@pytest.mark.parametrize("sentences", [1, 5, 8, 53])
+@pytest.mark.parametrize("multiple", [1, 8])
+@pytest.mark.parametrize("limit", [{"max_tokens": 60}, {"max_sentences": 6}, {"max_tokens": 10**6}])
+def test_every_sentence_is_in_exactly_one_batch(sentences, multiple, limit):
+    lengths = np.arange(1, sentences + 1)
+    order = np.arange(sentences)
+    batches = data_utils.batch_by_size(
+        order, lambda i: lengths[i], lengths, required_batch_size_multiple=multiple, **limit
+    )
+    assert [index for batch in batches for index in batch] == order.tolist()
+    if "max_tokens" in limit:
+        assert all(len(batch) * lengths[batch[-1]] <= limit["max_tokens"] for batch in batches)
+    else:
+        assert all(len(batch) <= limit["max_sentences"] for batch in batches)
+
+
+def test_no_sentences_give_no_batch():
+    empty = np.zeros(0, dtype=np.int64)
+    batches = data_utils.batch_by_size(empty, lambda i: 1, empty, max_tokens=10)
+    assert sum(len(batch) for batch in batches) == 0
+
+
+@pytest.fixture
+def five_sentences(corpus, program, tmp_path):
+    """Five sentences as test set and as validation set."""
+    for language in ("de", "en"):
+        lines = (corpus.text / f"test.{language}").read_text().splitlines(keepends=True)
+        (tmp_path / f"five.{language}").write_text("".join(lines[:5]))
+    data = tmp_path / "data"
+    program(
+        *("fairseq-preprocess", "--source-lang=de", "--target-lang=en", f"--destdir={data}"),
+        *(f"--srcdict={corpus.translation / 'dict.de.txt'}", "--joined-dictionary"),
+        *(f"--{split}pref={tmp_path / 'five'}" for split in ("train", "valid", "test")),
+    )
+    return data
+
+
+def test_five_sentences_train_validate_and_generate(five_sentences, program, tmp_path):
+    checkpoints = tmp_path / "checkpoints"
+    common = (five_sentences, f"--user-dir={PLUGIN}", "--cpu", "--max-tokens=100")
+    program(
+        *("fairseq-train", *common, *TINY_TRANSFORMER, *RDROP, "--optimizer=adam"),
+        *("--max-update=2", f"--save-dir={checkpoints}"),
+    )
+    generated = program(
+        "fairseq-generate", *common, f"--path={checkpoints / 'checkpoint_last.pt'}"
+    ).stdout
+    hypotheses = [line for line in generated.split("\n") if line.startswith("H-")]
+    assert len(hypotheses) == 5
+
+
+def loads(content, path):
+    torch.save(content, path)
+    return torch.load(path)
+
+
+@needs_checked_types
+def test_what_fairseq_writes_is_loaded(tmp_path):
+    content = {
+        "args": argparse.Namespace(arch="transformer"),
+        "counts": np.arange(4),
+        "cfg": OmegaConf.create({"model": {"arch": "transformer"}, "betas": [0.9, 0.98]}),
+        "empty": collections.defaultdict(list),
+    }
+    loaded = loads(content, tmp_path / "checkpoint.pt")
+    assert loaded["args"] == content["args"]
+    assert loaded["counts"].tolist() == [0, 1, 2, 3]
+    assert loaded["cfg"] == content["cfg"]
+    assert loaded["empty"] == {}
+
+
+@needs_checked_types
+@pytest.mark.parametrize("written_by", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+def test_arrays_are_loaded_whichever_numpy_wrote_them(tmp_path, written_by):
+    """The pickle inside the checkpoint names NumPy's function as NumPy 1 or NumPy 2 does."""
+    here = np.zeros(0).__reduce__()[0].__module__.encode()
+    written, renamed = tmp_path / "written.pt", tmp_path / "renamed.pt"
+    torch.save({"counts": np.arange(3)}, written)
+    with zipfile.ZipFile(written) as source, zipfile.ZipFile(renamed, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name).replace(here, written_by))
+    assert torch.load(renamed)["counts"].tolist() == [0, 1, 2]
+
+
+class RunsACommand:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+@needs_checked_types
+def test_a_checkpoint_that_would_run_a_command_is_refused(tmp_path):
+    marker = tmp_path / "the command ran"
+    with pytest.raises(pickle.UnpicklingError, match="system"):
+        loads({"args": RunsACommand(marker)}, tmp_path / "checkpoint.pt")
+    assert not marker.exists()
+
+
+def test_versions_decide_about_each_mend(monkeypatch):
+    applied = []
+    for mend in ("disable_encoder_fast_path", "restore_numpy_names"):
+        monkeypatch.setattr(compat, mend, lambda name=mend: applied.append(name))
+    monkeypatch.setattr(compat, "keep_last_batch", lambda f: applied.append("keep_last_batch") or f)
+    monkeypatch.setattr(compat, "accept_imported_plugin", lambda function: function)
+
+    monkeypatch.setattr(compat, "FAIRSEQ", (0, 12, 2))
+    monkeypatch.setattr(compat, "NUMPY_2", False)
+    compat.mend_fairseq()
+    assert applied == (["disable_encoder_fast_path"] if torch.__version__ >= (2, 0) else [])
+
+    applied.clear()
+    monkeypatch.setattr(compat, "FAIRSEQ", (0, 12, 3))
+    monkeypatch.setattr(compat, "NUMPY_2", True)
+    compat.mend_fairseq()
+    assert applied == ["keep_last_batch", "restore_numpy_names"]
