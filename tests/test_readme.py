@@ -1,0 +1,59 @@
+"""What the README tells a user to type, say and expect is so."""
+
+import dataclasses
+import re
+
+import pytest
+import torch
+from conftest import REPOSITORY
+
+from rdrop_fairseq.criterions.rdrop_label_smoothed_cross_entropy import (
+    RDropLabelSmoothedCrossEntropyCriterionConfig,
+)
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def code_blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_plain_pytorch_example_runs():
+    (example,) = (block for block in code_blocks("python") if "rdrop_loss" in block)
+    embedding = torch.nn.Embedding(9, 6)
+    model = torch.nn.Sequential(embedding, torch.nn.Dropout(0.5), torch.nn.Linear(6, 9))
+    batch = torch.randint(1, 9, (3, 4))
+    names = {"model": model, "batch": batch, "target": batch}
+    exec(example, names)
+    assert names["total"].kl_loss > 0
+    assert embedding.weight.grad.any()
+
+
+def test_the_table_of_flags_is_that_of_the_criterion():
+    (table,) = re.findall(r"\| Flag \| Default .*?\n\n", README, re.DOTALL)
+    documented = dict(re.findall(r"^\| `--([a-z-]+)` \| ([^|]+) \|", table, re.MULTILINE))
+    fields = dataclasses.fields(RDropLabelSmoothedCrossEntropyCriterionConfig)
+    flags = {field.name.replace("_", "-"): field.default for field in fields}
+    flags.pop("-name", None)
+    assert set(documented) == set(flags)
+    for flag, default in documented.items():
+        if default not in ("off", "auto"):
+            assert float(default) == flags[flag]
+
+
+def test_the_changed_command_is_understood_by_fairseq_train():
+    from fairseq import options
+
+    (change,) = code_blocks("diff")
+    added = " ".join(line[1:].rstrip("\\ ") for line in change.split("\n") if line.startswith("+"))
+    added = added.replace('"$(python -m rdrop_fairseq)"', str(REPOSITORY / "rdrop_fairseq"))
+    arguments = options.parse_args_and_arch(
+        options.get_training_parser(), ["data-bin", "--arch=transformer_iwslt_de_en", *added.split()]
+    )
+    assert arguments.criterion == "rdrop_label_smoothed_cross_entropy"
+    assert (arguments.reg_alpha, arguments.label_smoothing) == (5.0, 0.1)
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\(((?!http|#)[^)]+)\)", README))
+def test_every_link_into_the_project_leads_somewhere(path):
+    assert (REPOSITORY / path).exists()
