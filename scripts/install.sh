@@ -50,7 +50,7 @@ fi
 # ve-fairseq is prebuilt; fairseq 0.12.2 and fairseq-fixed are compiled.
 platform=$(python_says 'platform.system(), platform.machine()')
 case "$version $platform" in
-    "3.11 ('Linux', 'x86_64')" | "3.12 ('Linux', 'x86_64')") fairseq=prebuilt ;;
+    "3.11 Linux x86_64" | "3.12 Linux x86_64") fairseq=prebuilt ;;
     3.9* | 3.10*) fairseq=fairseq ;;
     *) fairseq=fairseq-fixed ;;
 esac
