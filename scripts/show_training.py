@@ -2,6 +2,7 @@
 """Show the progress of a training whose JSON log comes in on standard input."""
 
 import argparse
+import signal
 import sys
 
 from training_log import parse_entry
@@ -22,6 +23,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, required=True, help="the training's time budget")
     args = parser.parse_args(argv)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training's end is the end
     live = sys.stdout.isatty()
     clock = ""
     for kind, entry in filter(None, map(parse_entry, sys.stdin)):
