@@ -23,7 +23,6 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, required=True, help="the training's time budget")
     args = parser.parse_args(argv)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training's end is the end
     live = sys.stdout.isatty()
     clock = ""
     for kind, entry in filter(None, map(parse_entry, sys.stdin)):
@@ -37,4 +36,5 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end of the training ends it
     main()
