@@ -3,6 +3,7 @@
 import logging
 import math
 from dataclasses import dataclass, field
+from typing import Optional
 
 import torch
 from fairseq.criterions import register_criterion
@@ -10,20 +11,26 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterion,
     LabelSmoothedCrossEntropyCriterionConfig,
 )
+from fairseq.dataclass import ChoiceEnum
 from fairseq.logging import metrics
 from fairseq.modules import AdaptiveSoftmax, FairseqDropout
 
+from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
 from rdrop_fairseq.losses.reference import check_loss_weights, rdrop_loss
+from rdrop_fairseq.projection import linear_projection
 from rdrop_fairseq.views import dropout_views, split_views
 
 logger = logging.getLogger(__name__)
 
 VIEWS = 2
+FROM_FEATURES = "fused, from the decoder's features"
+FROM_LOGITS = "fused, from the model's logits"
+REFERENCE = "reference"
 
 
 @dataclass
 class RDropLabelSmoothedCrossEntropyCriterionConfig(LabelSmoothedCrossEntropyCriterionConfig):
-    """The options of ``label_smoothed_cross_entropy`` and ``--reg-alpha``."""
+    """The options of ``label_smoothed_cross_entropy`` and those of R-Drop."""
 
     reg_alpha: float = field(
         default=5.0,
@@ -32,6 +39,17 @@ class RDropLabelSmoothedCrossEntropyCriterionConfig(LabelSmoothedCrossEntropyCri
             "cross-entropies of both passes + alpha * 1/2 [KL(p||q) + KL(q||p)], normalised by the "
             "target tokens of one pass"
         },
+    )
+    rdrop_loss: ChoiceEnum(["auto", "fused", "reference"]) = field(
+        default="auto",
+        metadata={
+            "help": "fused: gradient in closed form, from the decoder's features where the model "
+            "allows it, else from its logits; reference: plain PyTorch; auto: fused on CPU and CUDA"
+        },
+    )
+    rdrop_chunk_size: Optional[int] = field(
+        default=None,
+        metadata={"help": "target tokens in a chunk of the fused loss (default: by vocabulary)"},
     )
 
 
@@ -56,11 +74,17 @@ class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion
         ignore_prefix_size=0,
         report_accuracy=False,
         reg_alpha=5.0,
+        rdrop_loss="auto",
+        rdrop_chunk_size=None,
     ):
         check_loss_weights(reg_alpha, label_smoothing)
+        if rdrop_chunk_size is not None and rdrop_chunk_size < 1:
+            raise ValueError(f"--rdrop-chunk-size must be 1 or more, not {rdrop_chunk_size}")
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         self.reg_alpha = reg_alpha
-        self._model_checked = False
+        self.rdrop_loss = str(rdrop_loss)
+        self.rdrop_chunk_size = rdrop_chunk_size
+        self._path = None
 
     def forward(self, model, sample, reduce=True):
         """Return the loss in nats, the sample size (of one view) and the logging output.
@@ -69,18 +93,19 @@ class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion
         """
         if not model.training:
             return super().forward(model, sample, reduce=reduce)
-        self._check_model_once(model)
+        if self._path is None:
+            self._check_model(model)
+            self._path = self._choose_path(model, sample["target"].device)
+            logger.info("R-Drop loss: %s", self._path)
         views = dropout_views(sample, VIEWS)
-        net_output = model(**views["net_input"])
-        logits, target = self._logits_and_target(model, net_output, sample)
-        loss, nll_loss, kl_loss = rdrop_loss(
-            logits, target, self.reg_alpha, self.eps, self.padding_idx, reduce=reduce
-        )
+        features_only = {"features_only": True} if self._path == FROM_FEATURES else {}
+        net_output = model(**views["net_input"], **features_only)
+        loss, nll_loss, kl_loss = self.compute_rdrop_loss(model, net_output, sample, reduce)
         sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
         logging_output = {
             "loss": loss.data,
-            "nll_loss": nll_loss,
-            "kl_loss": kl_loss,
+            "nll_loss": nll_loss.data,
+            "kl_loss": kl_loss.data,
             "ntokens": sample["ntokens"],
             "nsentences": sample["target"].size(0),
             "sample_size": sample_size,
@@ -91,17 +116,31 @@ class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion
             logging_output["total"] = total.item()
         return loss, sample_size, logging_output
 
-    def _logits_and_target(self, model, net_output, sample):
-        """Logits ``(VIEWS, B * T, V)`` and target ``(B * T,)``, without the ignored prefix."""
+    def compute_rdrop_loss(self, model, net_output, sample, reduce=True):
+        """R-Drop loss of ``net_output``, which holds logits or features of every view."""
         start = self.ignore_prefix_size
-        logits = split_views(net_output[0], VIEWS)[:, :, start:]
-        target = model.get_targets(sample, net_output)[:, start:]
-        return logits.flatten(1, 2), target.flatten()
+        output = split_views(net_output[0], VIEWS)[:, :, start:].flatten(1, 2)
+        target = model.get_targets(sample, net_output)[:, start:].flatten()
+        objective = (target, self.reg_alpha, self.eps, self.padding_idx, reduce)
+        if self._path == FROM_FEATURES:
+            projection = linear_projection(model)
+            return linear_rdrop_loss(
+                output, projection.weight, projection.bias, *objective, self.rdrop_chunk_size
+            )
+        from_logits = rdrop_loss if self._path == REFERENCE else fused_rdrop_loss
+        return from_logits(output, *objective)
 
-    def _check_model_once(self, model):
-        if self._model_checked:
-            return
-        self._model_checked = True
+    def _choose_path(self, model, device):
+        if self.rdrop_loss == "reference":
+            return REFERENCE
+        if self.rdrop_loss == "auto" and device.type not in ("cpu", "cuda"):
+            return REFERENCE
+        projection = linear_projection(model)
+        if projection is None or self.report_accuracy:  # accuracy is counted on logits
+            return FROM_LOGITS
+        return FROM_FEATURES
+
+    def _check_model(self, model):
         if any(isinstance(module, AdaptiveSoftmax) for module in model.modules()):
             raise NotImplementedError(
                 "rdrop_label_smoothed_cross_entropy needs logits over the whole vocabulary, which "
