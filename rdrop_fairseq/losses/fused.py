@@ -1,7 +1,8 @@
 """R-Drop with its gradient in closed form: the reference's numbers for less time and memory.
 
-Derivation. One token has ``M`` views with logits ``z_i``, ``p_i = softmax(z_i)``, and the smoothed
-target distribution ``t``. Let ``S`` be the sum of the views' logits and ``r_i = S - M z_i``. The mean of the symmetric KL over all pairs needs no sum over pairs, since
+Derivation. One token has ``M`` views with logits ``z_i``, ``p_i = softmax(z_i)``, and a smoothed
+target distribution ``t``. Let ``S`` be the sum of the views' logits and ``r_i = S - M z_i``. The
+mean of the symmetric KL over all pairs needs no sum over pairs, since
 ``sum_{i<j} (a_i - a_j)(b_i - b_j) = M sum_i a_i b_i - (sum_i a_i)(sum_j b_j)``; and because every
 ``p_i`` sums to one, the normalisers of the log-probabilities cancel:
 
@@ -70,8 +71,8 @@ def linear_rdrop_loss(
 
     It walks over chunks of tokens. Of each it computes the logits of every view, the loss and the
     gradients of features, weight and bias, all in float32 at least whatever the operands are.
-    Padding is left out before the projection. Beside the operands it holds one copy of the features,
-    gradients of weight and bias, and one chunk of logits.
+    Padding is left out before the projection. Beside the operands it holds one copy of the
+    features, gradients of weight and bias, and one chunk of logits.
 
     Args:
         features: ``(M, *, H)``, what the decoder gives to its output projection in each view.
