@@ -23,7 +23,6 @@ from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from rdrop_fairseq.losses.reference import RDropLoss, check_loss_arguments
 
@@ -47,7 +46,7 @@ def fused_rdrop_loss(
     the reference.
 
     Raises:
-        RuntimeError: when differentiated twice, or when ``backward`` runs a second time.
+        RuntimeError: when differentiated twice.
     """
     check_loss_arguments(logits, target, alpha, label_smoothing)
     counted = _counted(target, padding_idx)
@@ -84,7 +83,7 @@ def linear_rdrop_loss(
     :func:`~rdrop_fairseq.losses.reference.rdrop_loss`.
 
     Raises:
-        RuntimeError: when differentiated twice, or when ``backward`` runs a second time.
+        RuntimeError: when differentiated twice.
     """
     if features.size(-1) != weight.size(-1):
         raise ValueError(
@@ -153,27 +152,29 @@ class _RDropOfLogits(torch.autograd.Function):
         tokens = logits.movedim(0, -2)
         gradient = torch.empty_like(tokens, dtype=dtype) if ctx.needs_input_grad[0] else None
         places = counted.nonzero(as_tuple=True)
-        parts = [_no_tokens(logits.new_empty(0, dtype=dtype))]
+        parts = []
         for block in _blocks(len(places[0]), tokens.shape[-2:].numel(), logits.device):
             here = tuple(place[block] for place in places)
             logits_here = tokens[here].to(dtype)
             parts.append(loss_and_gradient_(logits_here, target[here], objective))
             if gradient is not None:
                 gradient[here] = logits_here
+        if gradient is not None:
+            gradient[~counted] = 0
         ctx.gradient, ctx.dtype = gradient, logits.dtype
         ctx.save_for_backward(counted)
         return _joined(ctx, parts)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_loss, *_):
+        _refuse_second_derivatives()
         (counted,) = ctx.saved_tensors
-        gradient = _take(ctx)
-        gradient[~counted] = 0
-        if not grad_loss.eq(1).all():
+        gradient = ctx.gradient.movedim(-2, 0)
+        if ctx.dtype != gradient.dtype or not grad_loss.eq(1).all():
             factor = grad_loss.new_zeros(counted.shape).masked_scatter_(counted, grad_loss)
-            gradient.mul_(factor[..., None, None])
-        return gradient.movedim(-2, 0).to(ctx.dtype), None, None, None
+            scaled = torch.empty_like(gradient, dtype=ctx.dtype)  # rounded after it is scaled
+            gradient = torch.mul(gradient, factor.unsqueeze(-1), out=scaled)
+        return gradient, None, None, None
 
 
 class _RDropOfFeatures(torch.autograd.Function):
@@ -188,28 +189,25 @@ class _RDropOfFeatures(torch.autograd.Function):
         operands = features, weight, bias, target, counted
         ctx.save_for_backward(*operands)
         ctx.settings = objective, chunk_size, ctx.needs_input_grad[:3]
-        parts, ctx.gradient = _walk(*operands, *ctx.settings)
+        parts, ctx.gradients = _walk(*operands, *ctx.settings)
         return _joined(ctx, parts)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_loss, *_):
-        gradients = _take(ctx)
-        same = grad_loss[0] if len(grad_loss) else 1.0
-        if not grad_loss.eq(same).all():
+        _refuse_second_derivatives()
+        gradients, factor = ctx.gradients, grad_loss[0] if len(grad_loss) else 1.0
+        if not grad_loss.eq(factor).all():
             _, gradients = _walk(*ctx.saved_tensors, *ctx.settings, token_factor=grad_loss)
-            same = 1.0
-        grad_rows, grad_weight, grad_bias = gradients
+            factor = 1.0
         features, weight, bias, _, counted = ctx.saved_tensors
-        if grad_rows is not None:
-            rows = grad_rows.mul_(same).to(features.dtype)
-            grad_rows = torch.zeros_like(features)
-            grad_rows.movedim(0, -2)[counted] = rows
-        if grad_weight is not None:
-            grad_weight = grad_weight.mul_(same).to(weight.dtype)
-        if grad_bias is not None:
-            grad_bias = grad_bias.mul_(same).to(bias.dtype)
-        return grad_rows, grad_weight, grad_bias, None, None, None, None, None
+        grad_features, grad_weight, grad_bias = (
+            None if gradient is None else (gradient * factor).to(operand.dtype)
+            for gradient, operand in zip(gradients, (features, weight, bias))
+        )
+        if grad_features is not None:
+            rows, grad_features = grad_features, torch.zeros_like(features)
+            grad_features.movedim(0, -2)[counted] = rows
+        return grad_features, grad_weight, grad_bias, None, None, None, None, None
 
 
 def _walk(
@@ -229,9 +227,9 @@ def _walk(
         grad_bias = weight.new_zeros(len(weight)) if wanted[2] else None
         chunks = _chunks(tokens, chunk_size or CHUNK_ELEMENTS // (views * len(weight)))
         buffer = rows.new_empty(
-            views * max((chunk.stop - chunk.start for chunk in chunks), default=0), len(weight)
+            views * max(chunk.stop - chunk.start for chunk in chunks), len(weight)
         )
-        parts = [_no_tokens(rows.new_empty(0))]
+        parts = []
         for chunk in chunks:
             inputs = rows[chunk].view(-1, width)
             logits = torch.mm(inputs, weight.t(), out=buffer[: len(inputs)])
@@ -253,8 +251,8 @@ def _walk(
 
 
 def _chunks(tokens: int, size: int) -> list:
-    """Slices over the tokens, at most ``size`` long and of nearly equal length."""
-    count = -(-tokens // max(size, 1))
+    """One slice or more over the tokens, at most ``size`` long and of nearly equal length."""
+    count = max(1, -(-tokens // max(1, size)))
     bounds = [tokens * number // count for number in range(count + 1)]
     return [slice(start, end) for start, end in zip(bounds, bounds[1:])]
 
@@ -265,11 +263,6 @@ def _blocks(tokens: int, logits_of_a_token: int, device: torch.device) -> list:
     return _chunks(tokens, elements // logits_of_a_token)
 
 
-def _no_tokens(empty: Tensor) -> RDropLoss:
-    """What stands for a batch that is all padding."""
-    return RDropLoss(empty, empty, empty)
-
-
 def _joined(ctx, parts: list) -> RDropLoss:
     """The parts, each of some tokens, as one; only the loss has a gradient."""
     joined = RDropLoss(*map(torch.cat, zip(*parts)))
@@ -277,15 +270,13 @@ def _joined(ctx, parts: list) -> RDropLoss:
     return joined
 
 
-def _take(ctx):
-    """The gradient that ``forward`` left; it is scaled in place, so it serves once."""
-    gradient, ctx.gradient = ctx.gradient, None
-    if gradient is None:
+def _refuse_second_derivatives() -> None:
+    """Gradients are on while a backward pass runs only if that pass is itself to be derived."""
+    if torch.is_grad_enabled():
         raise RuntimeError(
-            "the fused R-Drop loss can be differentiated only once: call the loss again instead of "
-            "backward(retain_graph=True), or use the reference loss"
+            "the fused R-Drop loss has no second derivative: use the reference loss "
+            "(--rdrop-loss reference) with create_graph=True"
         )
-    return gradient
 
 
 def _counted(target: Tensor, padding_idx: Optional[int]) -> Tensor:
