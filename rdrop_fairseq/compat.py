@@ -64,7 +64,7 @@ def checkpoint_types() -> list:
         omegaconf.base.ContainerMetadata,
         omegaconf.base.Metadata,
         omegaconf.nodes.AnyNode,
-        typing.Any,
+        (typing.Any, "typing.Any"),  # which has no __qualname__ before Python 3.11
         dict,
         list,
         int,

@@ -2,25 +2,24 @@
 # Makes .venv in the checkout with everything to run, test and develop the plugin.
 set -euo pipefail
 
-PYTHON=${PYTHON:-python3}         # the Python to use, 3.9 to 3.13
-RDROP_TORCH=${RDROP_TORCH:-}      # another PyTorch than the pinned one, such as "torch==2.15.0"
-
 usage() {
     cat <<'HELP'
 usage: bash scripts/install.sh
 
 Makes .venv in the checkout, with the exact versions of constraints.txt. Does nothing when all is
-there already.
+there already, and completes what was interrupted.
 
-  PYTHON=python3.12         use this Python (3.9 to 3.13; default python3)
-  RDROP_TORCH=torch==2.15.0 use this PyTorch instead of the pinned one, for a GPU say; add
-                            PIP_EXTRA_INDEX_URL=... where it comes from an index of its own
+  PYTHON=python3.12           use this Python, 3.9 to 3.13 (default python3)
+  RDROP_TORCH=torch==2.15.0   use this PyTorch instead of the pinned one, for a GPU say; add
+                              PIP_EXTRA_INDEX_URL=... where it comes from an index of its own
+
+Both are remembered in .venv for the next run; RDROP_TORCH= goes back to the pinned PyTorch.
 HELP
 }
 
 die() { echo "install.sh: $*" >&2; exit 1; }
 say() { echo "==> $*"; }
-python_says() { "$PYTHON" -c "import platform, sys; print($1)"; }
+ask() { "$PYTHON" -c "import os, platform, sys, sysconfig; print($1)"; }
 
 case ${1:-} in
     "") ;;
@@ -28,49 +27,67 @@ case ${1:-} in
     *) die "unknown argument '$1'; see --help" ;;
 esac
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-repository=$PWD
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$repository/.venv
+
+# Three lines: the Python, the PyTorch asked for and, once all is there, what was installed.
+record=$venv/installed
+last_python='' last_torch='' last_contents=''
+if [ -f "$record" ]; then
+    { read -r last_python; read -r last_torch; read -r last_contents; } <"$record" || true
+fi
+[ -x "$last_python" ] || last_python=python3
+PYTHON=${PYTHON:-$last_python}
+RDROP_TORCH=${RDROP_TORCH-$last_torch}
 
 command -v "$PYTHON" >/dev/null ||
     die "there is no '$PYTHON'; install Python 3.9 to 3.13, or name one: PYTHON=/path/to/python3"
-version=$(python_says '"%d.%d" % sys.version_info[:2]')
+version=$(ask '"%d.%d" % sys.version_info[:2]') || die "'$PYTHON' does not run; name another: PYTHON="
 case $version in
     3.9 | 3.10 | 3.11 | 3.12 | 3.13) ;;
     *) die "'$PYTHON' is Python $version; give one from 3.9 to 3.13: PYTHON=/path/to/python3" ;;
 esac
+# The Python behind a virtual environment: $PYTHON may be the one in .venv, which is made anew.
+PYTHON=$(ask sys._base_executable)
 
-wanted="$version $RDROP_TORCH $(cat setup.py pyproject.toml constraints.txt scripts/install.sh | cksum)"
-stamp=$venv/installed
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+cd "$repository"
+# The path is among it: a virtual environment does not work in a checkout that was moved.
+contents="$(cat setup.py pyproject.toml constraints.txt scripts/install.sh | cksum) $repository"
+if [ "$PYTHON $RDROP_TORCH $contents" = "$last_python $last_torch $last_contents" ] &&
+    [ -x "$venv/bin/python" ]; then
     say "everything is installed in $venv"
     exit 0
 fi
 
 # ve-fairseq is prebuilt; fairseq 0.12.2 and fairseq-fixed are compiled.
-platform=$(python_says 'platform.system(), platform.machine()')
-case "$version $platform" in
-    "3.11 Linux x86_64" | "3.12 Linux x86_64") fairseq=prebuilt ;;
+case "$version $(ask 'platform.system(), platform.machine()')" in
     3.9* | 3.10*) fairseq=fairseq ;;
+    3.11*Linux*x86_64* | 3.12*Linux*x86_64*) fairseq=prebuilt ;;
     *) fairseq=fairseq-fixed ;;
 esac
 if [ "$fairseq" != prebuilt ]; then
+    why="$fairseq must be compiled for Python $version; Python 3.11 and 3.12 on Linux x86-64 do without"
     command -v "${CXX:-c++}" >/dev/null || command -v g++ >/dev/null ||
-        die "$fairseq must be compiled for Python $version and there is no C++ compiler; install" \
-            "one (g++ or clang++), or use Python 3.11 or 3.12 on Linux x86-64, which needs none"
+        die "there is no C++ compiler; install one (g++ or clang++): $why"
+    headers=$(ask 'sysconfig.get_path("include")')
+    [ -f "$headers/Python.h" ] ||
+        die "there is no $headers/Python.h; install it (on Debian: python$version-dev): $why"
 fi
 "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
-    die "'$PYTHON' has no venv module; install it (on Debian and Ubuntu: python$version-venv)"
+    die "'$PYTHON' has no venv module; install it (on Debian: python$version-venv)"
 
-say "making $venv with Python $version"
-rm -f "$stamp"
-"$PYTHON" -m venv --clear "$venv"
+trap 'die "stopped; the message above says why. Run it again to complete the installation"' ERR
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check install --quiet "$@"; }
 
-# The name of PyTorch's pin is all that RDROP_TORCH replaces.
+say "making $venv with Python $version"
+"$PYTHON" -m venv --clear "$venv"
+printf '%s\n' "$PYTHON" "$RDROP_TORCH" >"$record"
+
+# RDROP_TORCH replaces PyTorch's pins and nothing else.
 constraints=$venv/constraints.txt
-{ if [ -n "$RDROP_TORCH" ]; then grep -v '^torch==' constraints.txt; echo "$RDROP_TORCH"
-  else cat constraints.txt; fi; } >"$constraints"
+grep -v '^torch==' constraints.txt >"$constraints"
+if [ -n "$RDROP_TORCH" ]; then echo "$RDROP_TORCH"; else grep '^torch==' constraints.txt; fi \
+    >>"$constraints"
 
 if [ "$fairseq" = fairseq ]; then
     say "taking a pip that still accepts what fairseq 0.12.2 says of its dependencies"
@@ -87,5 +104,5 @@ fi
 say "installing the plugin with all that it and its tests need"
 pip -c "$constraints" --editable '.[dev]'
 
-echo "$wanted" >"$stamp"
+echo "$contents" >>"$record"
 say "done: source $venv/bin/activate"

@@ -191,6 +191,7 @@ common: {{user_dir: {plugin}, cpu: true}}
 task: {{_name: translation, data: {data}, source_lang: de, target_lang: en}}
 model:
   _name: transformer
+  base_layers: 0  # fairseq 0.12.2 leaves it empty and stumbles over that
   encoder: {{layers: 1, embed_dim: 16, ffn_embed_dim: 32, attention_heads: 2}}
   decoder: {{layers: 1, embed_dim: 16, ffn_embed_dim: 32, attention_heads: 2}}
 criterion: {{_name: rdrop_label_smoothed_cross_entropy, label_smoothing: 0.1, reg_alpha: 2.0}}

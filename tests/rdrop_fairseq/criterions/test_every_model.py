@@ -1,5 +1,6 @@
 """One real training step of every kind of model and task that the criterion serves."""
 
+import fairseq
 import pytest
 import torch
 from conftest import RDROP, TINY_TRANSFORMER
@@ -70,6 +71,10 @@ def test_language_modeling_by_sentence(built, corpus):
     train_one_step(built(corpus.monolingual, *arguments))
 
 
+@pytest.mark.skipif(
+    fairseq.__version__ == "0.12.2",
+    reason="fairseq 0.12.2 defines --max-source-positions twice for denoising with bart",
+)
 def test_denoising(built, corpus):
     train_one_step(built(corpus.monolingual, *DENOISING, *RDROP))
 
