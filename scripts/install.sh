@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes .venv in the checkout with everything to run, test and develop the plugin.
-set -euo pipefail
+set -eEuo pipefail
 
 usage() {
     cat <<'HELP'
@@ -42,7 +42,8 @@ RDROP_TORCH=${RDROP_TORCH-$last_torch}
 
 command -v "$PYTHON" >/dev/null ||
     die "there is no '$PYTHON'; install Python 3.9 to 3.13, or name one: PYTHON=/path/to/python3"
-version=$(ask '"%d.%d" % sys.version_info[:2]') || die "'$PYTHON' does not run; name another: PYTHON="
+version=$(ask '"%d.%d" % sys.version_info[:2]') ||
+    die "'$PYTHON' does not run; name another one: PYTHON=/path/to/python3"
 case $version in
     3.9 | 3.10 | 3.11 | 3.12 | 3.13) ;;
     *) die "'$PYTHON' is Python $version; give one from 3.9 to 3.13: PYTHON=/path/to/python3" ;;
@@ -66,7 +67,7 @@ case "$version $(ask 'platform.system(), platform.machine()')" in
     *) fairseq=fairseq-fixed ;;
 esac
 if [ "$fairseq" != prebuilt ]; then
-    why="$fairseq must be compiled for Python $version; Python 3.11 and 3.12 on Linux x86-64 do without"
+    why="$fairseq must be compiled (not so for Python 3.11 and 3.12 on Linux x86-64)"
     command -v "${CXX:-c++}" >/dev/null || command -v g++ >/dev/null ||
         die "there is no C++ compiler; install one (g++ or clang++): $why"
     headers=$(ask 'sysconfig.get_path("include")')
