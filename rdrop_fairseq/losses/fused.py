@@ -9,7 +9,6 @@ from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from rdrop_fairseq.losses.reference import RDropLoss, check_loss_arguments, label_smoothed
 
@@ -165,8 +164,8 @@ class _RDropOfLogits(torch.autograd.Function):
         return _only_loss_differentiable(ctx, losses)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_loss, *_):
+        _refuse_second_derivatives()
         gradient, counted = ctx.saved_tensors
         factor = grad_loss.new_zeros(counted.shape).masked_scatter_(counted, grad_loss)
         gradient = _scaled(gradient, factor[..., None, None], ctx.dtype)
@@ -189,8 +188,8 @@ class _RDropOfFeatures(torch.autograd.Function):
         return _only_loss_differentiable(ctx, losses)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, grad_loss, *_):
+        _refuse_second_derivatives()
         *operands, grad_rows, grad_weight, grad_bias = ctx.saved_tensors
         features, weight, bias, _, counted = operands
         factor = grad_loss[:1].sum()  # 0 when no token counts
@@ -268,6 +267,15 @@ def _only_loss_differentiable(ctx, losses: Tensor) -> tuple:
     loss, nll_loss, kl_loss = losses.unbind()
     ctx.mark_non_differentiable(nll_loss, kl_loss)
     return loss, nll_loss, kl_loss
+
+
+def _refuse_second_derivatives() -> None:
+    """Gradients are on while a backward pass runs only if that pass is itself to be derived."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "the fused R-Drop loss has no second derivative: use the reference loss "
+            "(--rdrop-loss reference) with create_graph=True"
+        )
 
 
 def _scaled(gradient: Tensor, factor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -197,6 +197,25 @@ def test_half_precision_products_are_kept_in_float32():
 
 
 @pytest.mark.parametrize("loss_function", FUSED)
+def test_a_second_backward_pass_adds_the_same_again(loss_function):
+    *operands, target = random_case()
+    loss = loss_function(*operands, target, 5.0, 0.1, PAD).loss
+    loss.backward(retain_graph=True)
+    once = [operand.grad.clone() for operand in operands]
+    loss.backward()
+    torch.testing.assert_close([operand.grad for operand in operands], [2 * g for g in once])
+
+
+@pytest.mark.parametrize("loss_function", FUSED)
+def test_a_target_without_dimensions(loss_function):
+    features, weight, bias, target = random_case(tokens=1)
+    found = loss_function(features[:, 0], weight, bias, target[0], 5.0, 0.1, PAD, reduce=False)
+    torch.testing.assert_close(
+        found, reference_loss(features[:, 0], weight, bias, target[0], 5.0, 0.1, PAD, reduce=False)
+    )
+
+
+@pytest.mark.parametrize("loss_function", FUSED)
 def test_second_derivatives_are_refused_not_wrong(loss_function):
     *operands, target = random_case()
     loss = loss_function(*operands, target, 5.0, 0.1, PAD).loss
@@ -225,8 +244,10 @@ def test_a_nan_is_not_hidden():
 
 def test_errors_are_those_of_the_reference():
     features, weight, bias, target = random_case()
-    with pytest.raises(ValueError, match="width 8"):
+    with pytest.raises(ValueError, match="do not fit a projection"):
         linear_rdrop_loss(features, weight[:, :5], bias, target)
+    with pytest.raises(ValueError, match="chunk size"):
+        linear_rdrop_loss(features, weight, bias, target, chunk_size=0)
     for loss_function in FUSED:
         with pytest.raises(ValueError, match="--reg-alpha"):
             loss_function(features, weight, bias, target, alpha=-1.0)
