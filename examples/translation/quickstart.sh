@@ -16,7 +16,10 @@ reg_alpha=1            # the paper's 5 wants many more updates than this budget 
 max_tokens=1024
 learning_rate=2e-3
 warmup_updates=200
-constant_share=0.6     # of the time at the full learning rate; in the rest it falls to zero
+constant_share=0.5     # of the time at the full learning rate; in the rest it falls to zero
+
+# Threads that wait for each other by spinning make a busy machine many times slower.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 usage() {
     cat <<EOF
@@ -42,31 +45,31 @@ main() {
     trap 'exit 130' INT TERM
     trap 'explain_exit $?' EXIT
 
-    say "[1/6] Installing"
+    stage 1 "Installing"
     shown bash "$repo/scripts/install.sh"
     PATH=$repo/.venv/bin:$PATH
     device=$(cpu_or_gpu 2>>"$log")
 
-    say "[2/6] Getting the interface strings of Home Assistant"
+    stage 2 "Getting the interface strings of Home Assistant"
     shown corpus_program
 
-    say "[3/6] Making the en-$lang corpus"
+    stage 3 "Making the en-$lang corpus"
     make_corpus
 
-    say "[4/6] Training with R-Drop, alpha $reg_alpha, for $minutes minutes"
+    stage 4 "Training with R-Drop, alpha $reg_alpha, for $minutes minutes"
     train rdrop --criterion rdrop_label_smoothed_cross_entropy --reg-alpha "$reg_alpha"
     if [ -n "$compare" ]; then
         say "      Training with plain label smoothing for $minutes minutes"
         train plain --criterion label_smoothed_cross_entropy
     fi
 
-    say "[5/6] Translating the test set"
+    stage 5 "Translating the test set"
     translate rdrop
     [ -z "$compare" ] || translate plain
     print_scores
     print_examples
 
-    say "[6/6] Drawing the training curves"
+    stage 6 "Drawing the training curves"
     draw_curves
     print_pointers
 }
@@ -119,6 +122,7 @@ explain_exit() {
     esac
 }
 
+stage() { printf '[%d/6] %s (after %d:%02d)\n' "$@" $((SECONDS / 60)) $((SECONDS % 60)) | tee -a "$log"; }
 say() { echo "$@" | tee -a "$log"; }
 shown() { "$@" 2>&1 | tee -a "$log"; }
 logged() { "$@" >>"$log" 2>&1; }
