@@ -51,7 +51,7 @@ def main(argv=None):
             processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spm.model"))
             for name in (f"{split}.{lang}" for split in SPLITS for lang in args.langs):
                 encode(processor, args.corpus / name, folder / name)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # the latter: sentencepiece's own
         sys.exit(f"{parser.prog}: {error}")
     print(f"{processor.get_piece_size():,} pieces in {args.out / 'spm.model'}")
 

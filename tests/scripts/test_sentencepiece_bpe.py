@@ -47,8 +47,9 @@ def test_a_small_corpus_gets_fewer_pieces(corpus, tmp_path):
     assert (tmp_path / "out" / "test.de").exists()
 
 
-def test_missing_split_is_named_and_nothing_stays(corpus, tmp_path):
-    (corpus / "valid.de").unlink()
-    with pytest.raises(SystemExit, match="valid.de"):
+@pytest.mark.parametrize("missing", ["train.en", "valid.de"])
+def test_missing_split_is_named_and_nothing_stays(corpus, tmp_path, missing):
+    (corpus / missing).unlink()
+    with pytest.raises(SystemExit, match=missing):
         run(corpus, tmp_path / "out", "--vocab-size", "90")
     assert [corpus] == list(tmp_path.iterdir())
