@@ -175,9 +175,10 @@ def main(argv=None):
         if not args.wheel.exists():
             download_wheel(args.wheel)
         verify_checksum(args.wheel)
-        print(f"{args.wheel}: checksum verified")
         if args.out:
             make_corpus(args.wheel, args.lang, args.out, args.limit)
+        else:
+            print(f"checksum verified: {args.wheel}")
     except (CorpusError, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")
 
