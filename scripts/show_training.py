@@ -20,14 +20,12 @@ def describe(kind, entry):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, required=True, help="the training's time budget")
-    args = parser.parse_args(argv)
+    argparse.ArgumentParser(description=__doc__).parse_args(argv)
     live = sys.stdout.isatty()
     clock = ""
     for kind, entry in filter(None, map(parse_entry, sys.stdin)):
         if kind == "train_inner":
-            clock = f"  {entry['wall'] / 60:4.1f} of {args.minutes:g} min  "
+            clock = f"  {entry['wall'] / 60:5.1f} min  "
             if live:  # one line that keeps changing
                 print(f"\r{clock}{describe(kind, entry)}\033[K", end="", flush=True)
         elif kind == "valid":

@@ -165,6 +165,7 @@ train() {
     there "$folder/model.pt" && return
     mkdir -p "$folder"
     if [ ! -e "$folder/constant_updates" ]; then
+        say "      at a constant learning rate until minute $(calculate "$minutes * $constant_share")"
         fairseq_train "$folder" "$constant_share" "$@" \
             --lr-scheduler fixed --warmup-updates "$warmup_updates"
         last_update "$folder" >"$folder/constant_updates.tmp"
@@ -172,6 +173,7 @@ train() {
     fi
     updates=$(cat "$folder/constant_updates")
     total=$(calculate "int($updates / $constant_share)")
+    say "      at a falling learning rate until update $total"
     fairseq_train "$folder" 1 "$@" --reset-lr-scheduler --lr-scheduler polynomial_decay \
         --warmup-updates "$updates" --total-num-update "$total" --max-update "$total"
     mv "$folder/checkpoint_best.pt" "$folder/model.pt"
@@ -191,7 +193,7 @@ fairseq_train() {
         --save-dir "$folder" --no-epoch-checkpoints --save-interval-updates 200 \
         --keep-interval-updates 1 --log-format json --log-interval 10 \
         --log-file "$folder/train.log" 2>&1 | tee -a "$log" |
-        python "$repo/scripts/show_training.py" --minutes "$minutes"
+        python "$repo/scripts/show_training.py"
 }
 
 # fairseq writes one checkpoint under a temporary name and then copies it to checkpoint_last.pt:

@@ -95,7 +95,7 @@ def test_an_unknown_kind_of_picture_leaves_nothing(log, tmp_path):
 
 def test_progress_of_a_training(log, monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.StringIO(log.read_text()))
-    show_training.main(["--minutes", "12"])
+    show_training.main([])
     first, second = capsys.readouterr().out.splitlines()
     assert "valid ppl 99.50" in first
     assert second.split() == ["1.5", "of", "12", "min", "update", "20", "valid", "ppl", "42.00"]
