@@ -49,7 +49,7 @@ case $version in
     *) die "'$PYTHON' is Python $version; give one from 3.9 to 3.13: PYTHON=/path/to/python3" ;;
 esac
 # The Python behind a virtual environment: $PYTHON may be the one in .venv, which is made anew.
-PYTHON=$(ask sys._base_executable)
+PYTHON=$(ask "os.path.realpath(sys.executable)")
 
 cd "$repository"
 # The path is among it: a virtual environment does not work in a checkout that was moved.

@@ -21,7 +21,7 @@ here=$(dirname "$0")
 echo "$*" >>"$FAKE_CALLS"
 case "$*" in
     *version_info*) echo "$FAKE_VERSION" ;;
-    *_base_executable*) echo "$FAKE_PYTHON" ;;
+    *realpath*) echo "$FAKE_PYTHON" ;;
     *machine*) echo "('Linux', 'x86_64')" ;;
     *get_path*) echo "$FAKE_HEADERS" ;;
     *ensurepip*) [ "$FAKE_VENV" = yes ] ;;
