@@ -98,4 +98,4 @@ def test_progress_of_a_training(log, monkeypatch, capsys):
     show_training.main([])
     first, second = capsys.readouterr().out.splitlines()
     assert "valid ppl 99.50" in first
-    assert second.split() == ["1.5", "of", "12", "min", "update", "20", "valid", "ppl", "42.00"]
+    assert second.split() == ["1.5", "min", "update", "20", "valid", "ppl", "42.00"]
