@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""Time and memory of projection, loss and their gradients alone, for every way to compute them."""
+
+import sys
+from functools import partial
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import torch
+from measure import (
+    append,
+    available_memory,
+    interleaved,
+    options,
+    peak_in_a_fresh_process,
+    rows_of,
+    table,
+)
+from torch.nn.functional import linear
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from fairseq import utils  # noqa: E402
+from fairseq.criterions.label_smoothed_cross_entropy import (  # noqa: E402
+    LabelSmoothedCrossEntropyCriterion,
+)
+from fairseq.data import Dictionary  # noqa: E402
+
+from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss  # noqa: E402
+from rdrop_fairseq.losses.reference import rdrop_loss  # noqa: E402
+
+try:
+    from fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import (
+        RdropLabelSmoothedCrossEntropyCriterion as BuiltinRDrop,
+    )
+except ImportError:  # fairseq 0.12.2 has none
+    BuiltinRDrop = None
+
+ALPHA, EPSILON, PAD = 5.0, 0.1, Dictionary().pad()
+BUILTIN, DOUBLED, FLOOR = "fairseq's R-Drop", "plain, 2N rows", "three matrix products"
+
+
+class Case(NamedTuple):
+    """The sizes of one measurement."""
+
+    tokens: int  # N: target tokens of one view, none of them padding
+    classes: int
+    width: int
+    dtype: str
+    device: str
+
+
+class Head:
+    """What fairseq's criteria ask of a model, around logits that are there already."""
+
+    def get_normalized_probs(self, net_output, log_probs, sample=None):
+        return (utils.log_softmax if log_probs else utils.softmax)(net_output[0], dim=-1)
+
+    def get_targets(self, sample, net_output):
+        return sample["target"]
+
+
+def build(case: Case, variant: str):
+    """A function that computes a loss and its gradients once, from data that is there already."""
+    torch.manual_seed(0)
+    make = partial(torch.randn, device=case.device, dtype=getattr(torch, case.dtype))
+    features = make(2 * case.tokens, case.width).requires_grad_()
+    weight = (make(case.classes, case.width) * case.width**-0.5).requires_grad_()
+    target = torch.randint(PAD + 1, case.classes, (case.tokens,), device=case.device)
+    if variant == FLOOR:
+        operands = features.detach(), weight.detach()
+        results = make(len(features), case.classes), *map(torch.empty_like, operands)
+        return partial(three_products, *operands, *results)
+    return partial(once, VARIANTS[variant], features, weight, target)
+
+
+def once(loss_of, features, weight, target):
+    """Forward and backward; the gradients are let go."""
+    loss_of(features, weight, target).backward()
+    features.grad = weight.grad = None
+
+
+def three_products(features, weight, logits, grad_features, grad_weight):
+    """The floor: logits and the gradients of both operands, into memory that is there already."""
+    torch.mm(features, weight.t(), out=logits)
+    torch.mm(logits, weight, out=grad_features)
+    torch.mm(logits.t(), features, out=grad_weight)
+
+
+def criterion_of(kind, **arguments):
+    task = SimpleNamespace(target_dictionary=Dictionary())
+    return kind(task, sentence_avg=False, label_smoothing=EPSILON, **arguments)
+
+
+def plain(rows, features, weight, target):
+    """fairseq's label smoothing on as many of the rows."""
+    logits = linear(features[: rows * len(target)], weight)
+    criterion = criterion_of(LabelSmoothedCrossEntropyCriterion)
+    return criterion.compute_loss(Head(), (logits,), {"target": target.repeat(rows)})[0]
+
+
+def builtin(features, weight, target):
+    """The R-Drop of newer versions of fairseq."""
+    criterion = criterion_of(BuiltinRDrop, rdrop_alpha=ALPHA)
+    return criterion.compute_loss(Head(), (linear(features, weight),), {"target": target})[0]
+
+
+def from_logits(loss, features, weight, target):
+    logits = linear(features, weight).unflatten(0, (2, -1))
+    return loss(logits, target, ALPHA, EPSILON, PAD).loss
+
+
+def from_features(features, weight, target):
+    views = features.unflatten(0, (2, -1))
+    return linear_rdrop_loss(views, weight, None, target, ALPHA, EPSILON, PAD).loss
+
+
+VARIANTS = {
+    "plain, N rows": partial(plain, 1),
+    DOUBLED: partial(plain, 2),
+    BUILTIN: builtin,
+    "reference": partial(from_logits, rdrop_loss),
+    "fused from logits": partial(from_logits, fused_rdrop_loss),
+    "fused from features": from_features,
+}
+
+
+def fits(case: Case, variant: str) -> bool:
+    """Whether ten float32 tensors of all logits find room, which the unfused variants may need."""
+    if variant == "fused from features":
+        return True
+    return 10 * 4 * 2 * case.tokens * case.classes < available_memory(case.device)
+
+
+def measure(case: Case, variants: list, repeats: int) -> list:
+    fitting = [name for name in variants if fits(case, name)]
+    for name in set(variants) - set(fitting):
+        print(f"left out, too large for this machine: {name}")
+    seconds = interleaved({name: build(case, name) for name in fitting}, repeats, case.device)
+    peaks = {name: peak_in_a_fresh_process(build, case, name) for name in fitting}
+    return rows_of(seconds, peaks, benchmark="loss_head", model="", **case._asdict())
+
+
+def main():
+    parser = options(__doc__, default_repeats=5)
+    known = [*VARIANTS, FLOOR]
+    if BuiltinRDrop is None:
+        known.remove(BUILTIN)
+    parser.add_argument("--tokens", type=int, nargs="+", default=[1024, 4096, 16384], help="N")
+    parser.add_argument("--classes", type=int, nargs="+", default=[4000, 10152, 32000, 64000])
+    parser.add_argument("--width", type=int, default=512, help="of the features")
+    parser.add_argument("--variants", nargs="+", default=known, choices=known)
+    args = parser.parse_args()
+    if args.quick:
+        args.tokens, args.classes, args.repeats = [512], [4000], 2
+    torch.set_num_threads(args.threads)
+    for classes, tokens in product(args.classes, args.tokens):
+        case = Case(tokens, classes, args.width, args.dtype, args.device)
+        print(f"\nN = {tokens} target tokens, V = {classes}, {args.repeats} rounds\n")
+        rows = measure(case, args.variants, args.repeats)
+        print(table(rows, [BUILTIN, DOUBLED, FLOOR]), flush=True)
+        append(args.csv, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The benchmarks measure what they say, on sizes that take seconds."""
+
+import csv
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import loss_head  # noqa: E402
+import measure  # noqa: E402
+import plot  # noqa: E402
+import train_step  # noqa: E402
+
+SMALL = loss_head.Case(tokens=6, classes=50, width=8, dtype="float32", device="cpu")
+BUILTIN = pytest.mark.skipif(loss_head.BuiltinRDrop is None, reason="fairseq 0.12.2 has no R-Drop")
+
+
+def test_variants_take_turns():
+    order = []
+    variants = {name: partial(order.append, name) for name in "AB"}
+    seconds = measure.interleaved(variants, 3, "cpu")
+    assert "".join(order) == "ABABAB"
+    assert [len(times) for times in seconds.values()] == [3, 3]
+
+
+def allocate(mebibytes):
+    return lambda: torch.ones(mebibytes * 2**20, dtype=torch.uint8)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_peak_is_that_of_the_call_alone():
+    assert measure.peak_in_a_fresh_process(allocate, 64) == pytest.approx(64, abs=4)
+
+
+def test_rows_gather_under_one_header(tmp_path):
+    rows = measure.rows_of({"A": [2.0, 1.0, 4.0], "B": [2.0]}, {"A": 7.2}, classes=5)
+    measure.append(tmp_path / "r.csv", rows)
+    measure.append(tmp_path / "r.csv", rows)
+    with open(tmp_path / "r.csv", newline="") as file:
+        first, second, *others = csv.DictReader(file)
+    assert len(others) == 2
+    assert (first["minimum_s"], first["median_s"], first["maximum_s"]) == ("1.0", "2.0", "4.0")
+    assert (first["peak_mib"], second["peak_mib"]) == ("7", "")
+    assert "| B | 2.000 | 2.000 | 2.000 |  | 2.00 |" in measure.table(rows, ["A"])
+
+
+def loss_and_gradients(variant):
+    features, weight, target = loss_head.build(SMALL, variant).args[1:]
+    loss = loss_head.VARIANTS[variant](features, weight, target)
+    return loss.detach(), *torch.autograd.grad(loss, (features, weight))
+
+
+@pytest.mark.parametrize(
+    "variant",
+    ["fused from logits", "fused from features", pytest.param(loss_head.BUILTIN, marks=BUILTIN)],
+)
+def test_every_r_drop_computes_the_same(variant):
+    torch.testing.assert_close(loss_and_gradients(variant), loss_and_gradients("reference"))
+
+
+def test_the_doubled_plain_loss_is_that_of_both_halves():
+    features, weight, target = loss_head.build(SMALL, loss_head.DOUBLED).args[1:]
+    halves = [loss_head.plain(1, half, weight, target) for half in features.chunk(2)]
+    torch.testing.assert_close(loss_head.plain(2, features, weight, target), sum(halves))
+
+
+def test_what_does_not_fit_is_left_out(monkeypatch):
+    monkeypatch.setattr(loss_head, "available_memory", lambda _: 1000)
+    assert not loss_head.fits(SMALL, "reference")
+    assert loss_head.fits(SMALL, "fused from features")
+
+
+def test_the_batch_has_sentences_of_similar_but_different_length():
+    case = train_step.Case("transformer_tiny", 300, 500, "float32", "cpu")
+    sample = train_step.batch(case)
+    lengths = sample["target"].ne(1).sum(1)
+    assert sample["ntokens"] == lengths.sum()
+    assert lengths.float().std() > 0
+    assert 0.5 < sample["ntokens"] / sample["target"].numel() <= 1
+    assert sample["net_input"]["src_tokens"].numel() <= 500
+
+
+def test_every_variant_updates_the_one_model_and_leaves_the_batch():
+    case = train_step.Case("transformer_tiny", 300, 100, "float32", "cpu")
+    names = [n for n in train_step.VARIANTS if n != train_step.BUILTIN or loss_head.BuiltinRDrop]
+    for run in train_step.updates(case, names).values():
+        trainer, sample = run.args
+        sentences = len(sample["target"])
+        weight = next(trainer.model.parameters())
+        before = weight.detach().clone()
+        run()
+        assert not torch.equal(before, weight)
+        assert len(sample["net_input"]["src_tokens"]) == sentences
+
+
+def test_from_command_to_picture(tmp_path):
+    results, picture = tmp_path / "r.csv", tmp_path / "p.png"
+    command = [sys.executable, BENCHMARKS / "loss_head.py", "--tokens=8", "--classes=60"]
+    options = ["--repeats=1", f"--csv={results}", "--variants", "fused from features"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    assert "| fused from features |" in done.stdout
+    plot.main([f"--csv={results}", "--tokens=8", f"--out={picture}"])
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit, match="no loss head with 9 tokens"):
+        plot.main([f"--csv={results}", "--tokens=9", f"--out={picture}"])
+    assert sorted(tmp_path.iterdir()) == [picture, results]
