@@ -4,6 +4,7 @@
 import argparse
 import signal
 import sys
+import time
 
 from training_log import parse_entry
 
@@ -22,15 +23,20 @@ def describe(kind, entry):
 def main(argv=None):
     argparse.ArgumentParser(description=__doc__).parse_args(argv)
     live = sys.stdout.isatty()
-    clock = ""
+    start = time.monotonic()  # the log's own `wall` stands still after a resume
     for kind, entry in filter(None, map(parse_entry, sys.stdin)):
-        if kind == "train_inner":
-            clock = f"  {entry['wall'] / 60:5.1f} min  "
-            if live:  # one line that keeps changing
-                print(f"\r{clock}{describe(kind, entry)}\033[K", end="", flush=True)
-        elif kind == "valid":
-            erase = "\r\033[K" if live else ""
-            print(f"{erase}{clock}{describe(kind, entry)}", flush=True)
+        if kind in SHOWN:
+            minutes = (time.monotonic() - start) / 60
+            line = f"  {minutes:5.1f} min  {describe(kind, entry)}"
+            _show(line, live, passing=kind == "train_inner")
+
+
+def _show(line, live, passing):
+    """Print a line to stay or, on a terminal alone, one that the next replaces."""
+    if live:
+        print(f"\r{line}\033[K", end="" if passing else "\n", flush=True)
+    elif not passing:
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -218,7 +218,7 @@ translate() {
     there "$folder/generate.log" && return
     fairseq-generate "$work/binarized" --user-dir "$repo/rdrop_fairseq" \
         --source-lang en --target-lang "$lang" --path "$folder/model.pt" \
-        --beam 5 --max-len-a 2 --max-len-b 10 --remove-bpe sentencepiece --max-tokens 4000 \
+        --beam 5 --lenpen 1.5 --max-len-a 2 --max-len-b 10 --remove-bpe sentencepiece --max-tokens 4000 \
         >"$folder/generate.tmp" 2>>"$log"
     mv "$folder/generate.tmp" "$folder/generate.log"
 }
@@ -270,7 +270,7 @@ To translate your own text:
 
   echo 'Turn on the light in the kitchen.' | $repo/.venv/bin/fairseq-interactive \\
     $work/binarized --source-lang en --target-lang $lang --path $folder/model.pt \\
-    --user-dir $repo/rdrop_fairseq --beam 5 --bpe sentencepiece \\
+    --user-dir $repo/rdrop_fairseq --beam 5 --lenpen 1.5 --bpe sentencepiece \\
     --sentencepiece-model $work/subwords/spm.model | grep ^D- | cut -f 3"
 }
 

@@ -8,7 +8,7 @@ import pytest
 import show_training
 from training_log import parse_entry, read_entries
 
-INNER = {"epoch": 1, "update": 0.5, "nll_loss": "7.5", "loss": "19.25", "wall": "90"}
+INNER = {"epoch": 1, "update": 0.5, "nll_loss": "7.5", "loss": "19.25"}
 PREFIX = "2026-11-21 05:18:30 | INFO | {} | "
 
 
@@ -98,4 +98,4 @@ def test_progress_of_a_training(log, monkeypatch, capsys):
     show_training.main([])
     first, second = capsys.readouterr().out.splitlines()
     assert "valid ppl 99.50" in first
-    assert second.split() == ["1.5", "min", "update", "20", "valid", "ppl", "42.00"]
+    assert second.split() == ["0.0", "min", "update", "20", "valid", "ppl", "42.00"]
