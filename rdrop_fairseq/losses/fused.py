@@ -12,9 +12,9 @@ from torch import Tensor
 
 from rdrop_fairseq.losses.reference import RDropLoss, check_loss_arguments, label_smoothed
 
-# How many logits the linear form makes at a time. On a CPU, measured: fewer slow the matrix products
-# down, more cost memory alone (this is 64 MiB in float32). On a GPU, not measured: larger, since
-# every operation costs a launch.
+# How many logits the linear form makes at a time. On a CPU, measured: fewer slow the matrix
+# products down, more only cost memory (this is 64 MiB in float32). On a GPU, not measured: more,
+# since every operation costs a launch.
 CPU_CHUNK_ELEMENTS, GPU_CHUNK_ELEMENTS = 2**24, 2**26
 # How many of them the elementwise part takes at a time on a CPU: few enough to stay in its cache.
 CPU_BLOCK_ELEMENTS = 2**18
@@ -68,7 +68,8 @@ def linear_rdrop_loss(
         features: ``(M, *, H)``, what the decoder gives to its output projection in each view.
         weight: ``(V, H)``, the output projection.
         bias: ``(V,)`` or ``None``.
-        chunk_size: target tokens in a chunk; by default as many as make 2**24 logits (2**26 on a GPU).
+        chunk_size: target tokens in a chunk; by default as many as make 2**24 logits, or 2**26 on
+            a GPU.
 
     The other arguments, the result and the errors are those of
     :func:`~rdrop_fairseq.losses.reference.rdrop_loss`; differentiating twice raises
