@@ -80,7 +80,7 @@ def _finish(axis, title, logarithmic):
     axis.set_xlabel("updates")
     axis.margins(x=0.12)
     axis.set_xlim(left=0)
-    axis.legend(loc="upper right")
+    axis.legend(loc="best")
     if logarithmic:
         axis.set_yscale("log")
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
