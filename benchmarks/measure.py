@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
@@ -75,8 +76,9 @@ def peak_in_a_fresh_process(build, *arguments) -> float:
 
     ``build`` and its arguments travel to another process, so they must be of a module's top level.
     """
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_peak, (torch.get_num_threads(), build, *arguments))
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool:  # a Pool would wait for a dead process
+        return pool.submit(_peak, torch.get_num_threads(), build, *arguments).result()
 
 
 def _peak(threads, build, *arguments):
