@@ -47,8 +47,16 @@ class Refused(DownloadError):
     """An address does not have the archive: another try is of no use."""
 
 
-class Unreachable(DownloadError):
-    """None of an archive's addresses answered."""
+class Unreachable(Interrupted):
+    """There was no connection at all."""
+
+
+class NotFetched(DownloadError):
+    """No address gave the archive; `reasons` says why, {address: DownloadError}."""
+
+    def __init__(self, reasons):
+        super().__init__("; ".join(f"{url}: {reason}" for url, reason in reasons.items()))
+        self.reasons = reasons
 
 
 def verify(path, entry):
@@ -142,16 +150,16 @@ def _is_there(entry, folder):
 
 
 def _fetch_all(missing, folder):
-    """Return (entry, DownloadError) of those that could not be fetched."""
+    """Return (entry, reasons) of those that could not be fetched."""
     failures = []
     pauses = PAUSES
     for entry in missing:
         try:
             fetch(entry, folder, pauses)
             print(f"{folder / entry['file']}: downloaded, verified")
-        except DownloadError as error:
-            failures.append((entry, error))
-            if isinstance(error, Unreachable):
+        except NotFetched as error:
+            failures.append((entry, error.reasons))
+            if all(isinstance(reason, Unreachable) for reason in error.reasons.values()):
                 pauses = PAUSES[:1]  # probably no network: ask for the others, but only once
     return failures
 
@@ -162,10 +170,11 @@ def _how_to_get(failures, folder):
         "command again, which continues where this one stopped, or get what is missing in another "
         "way and put it where it belongs:"
     ]
-    for entry, error in failures:
+    for entry, reasons in failures:
         size = f" ({entry['bytes']:,} bytes)" if "bytes" in entry else ""
-        lines += [f"  {entry['file']}{size}", *(f"    from {url}" for url in entry["urls"])]
-        lines += [f"    to   {folder / entry['file']}", f"    What went wrong: {error}"]
+        lines.append(f"  {entry['file']}{size}")
+        lines += [f"    from {url} ({reason})" for url, reason in reasons.items()]
+        lines.append(f"    to   {folder / entry['file']}")
     return "\n".join(lines)
 
 
@@ -176,7 +185,8 @@ def fetch(entry, folder, pauses):
     the archive than ever has arrived, the pauses begin anew.
 
     Raises:
-        DownloadError: no address gave the right file. OSError: it cannot be written.
+        NotFetched: no address gave the right file.
+        OSError: it cannot be written.
     """
     part = folder / f"{entry['file']}.part"
     urls, reasons, furthest = list(entry["urls"]), {}, _size(part)
@@ -190,7 +200,7 @@ def fetch(entry, folder, pauses):
                 verify(part, entry)
                 os.replace(part, folder / entry["file"])
                 return
-            except (Interrupted, Unreachable) as error:
+            except Interrupted as error:
                 reasons[url] = error
                 if _size(part) > furthest:
                     furthest, waiting = _size(part), list(pauses)
@@ -202,9 +212,7 @@ def fetch(entry, folder, pauses):
                 part.unlink()
                 if not continued:  # else what was there before may have been the wrong part
                     urls.remove(url)
-    unreachable = {type(reason) for reason in reasons.values()} == {Unreachable}
-    message = "; ".join(f"{url}: {reason}" for url, reason in reasons.items())
-    raise (Unreachable if unreachable else DownloadError)(message)
+    raise NotFetched(reasons)
 
 
 def _size(path):
@@ -259,9 +267,9 @@ def _ask(url, offset):
         answer = f"the server answers {error.code} {error.reason}"
         raise (Interrupted if retry else Refused)(answer) from error
     except urllib.error.URLError as error:
-        raise Unreachable(f"no connection ({error.reason})") from error
+        raise Unreachable(f"no connection: {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
-        raise Interrupted(f"the connection failed ({error})") from error
+        raise Interrupted(f"the connection failed: {error}") from error
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
@@ -297,7 +305,7 @@ def _blocks(response):
         try:
             block = response.read1(BLOCK)
         except (OSError, http.client.HTTPException) as error:
-            raise Interrupted(f"the connection failed ({error})") from error
+            raise Interrupted(f"the connection failed: {error}") from error
         if not block:
             return
         yield block
