@@ -28,7 +28,7 @@ evaluate() {
     need_program fairseq-generate
     read_languages
     [ -d "$out/$run" ] || die "there is no run $out/$run: train it with train.sh, or give --out"
-    log=$out/$run/generate-$subset-$checkpoint.log
+    log=$out/$run/generate-$subset-$checkpoint-beam$beam-lenpen$lenpen.log
     choose_checkpoint
     local reference=$out/corpus/$subset.$target
     there "$log" || translate

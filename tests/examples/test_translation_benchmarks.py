@@ -1,0 +1,168 @@
+"""prepare.sh, train.sh and evaluate.sh of every benchmark, from archives in their real layout."""
+
+import gzip
+import html
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+EXAMPLES = REPOSITORY / "examples" / "translation"
+SMALL = (  # the benchmark's own settings, but a model and a validation that take seconds
+    *("--arch", "transformer", "--encoder-layers", "1", "--decoder-layers", "1"),
+    *("--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16", "--encoder-attention-heads"),
+    *("2", "--decoder-embed-dim", "16", "--decoder-ffn-embed-dim", "16"),
+    *("--decoder-attention-heads", "2", "--eval-bleu-args", '{"beam": 1, "max_len_b": 3}'),
+    *("--max-tokens", "2000", "--log-interval", "1", "--num-workers", "0"),
+)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a benchmark's script from another directory; return what it printed."""
+
+    def run(benchmark, script, *options, fails=False, **environment):
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        finished = subprocess.run(
+            ["bash", str(EXAMPLES / benchmark / script), "--out", str(tmp_path / "out"), *options],
+            cwd=tmp_path,
+            env={**os.environ, "VIRTUAL_ENV": "of the tests", "PATH": path, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert bool(finished.returncode) == fails, finished.stdout
+        return finished.stdout
+
+    return run
+
+
+def pack(path, files, mode="w:gz"):
+    """Write an archive of {name: bytes}."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode) as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def training_text(shared_data, lang, count=600):
+    """Return lines of IWSLT14's training text, as raw as can be."""
+    file = shared_data / "iwslt14" / "expected" / f"valid.{lang}.gz"
+    lines = gzip.decompress(file.read_bytes()).decode().splitlines()[:count]
+    return "".join(f"{html.unescape(line)}\n" for line in lines)
+
+
+def lines_of(path):
+    return path.read_text("utf-8").splitlines()
+
+
+def two_updates(run, benchmark, *options, validate=()):
+    words = ("--cpu", "--max-updates", "2", *options, "--", *SMALL, *validate)
+    return run(benchmark, "train.sh", *words)
+
+
+def test_iwslt14_de_en(shared_data, tmp_path, run):
+    data = shared_data / "iwslt14"
+    files = {f"de-en/{path.name}": path.read_bytes() for path in data.glob("orig/de-en/*.xml")}
+    for lang in ("de", "en"):
+        tags = "<url>http://www.ted.com</url>\n<talkid>1</talkid>\n<title>A title</title>\n"
+        text = tags + training_text(shared_data, lang)
+        files[f"de-en/train.tags.de-en.{lang}"] = text.encode()
+    pack(tmp_path / "originals" / "de-en.tgz", files)
+    options = ("--orig", "originals", "--subword", "subword-nmt", "--bpe-size", "500")
+
+    printed = run("iwslt14_de_en", "prepare.sh", *options)
+    assert "TED.dev2010: 887 pairs, 887 kept" in printed
+    assert "not the 160,239 pairs that train usually has" in printed
+    assert "not the 6,750 pairs that test usually has" not in printed
+    corpus = tmp_path / "out" / "corpus"
+    for lang in ("de", "en"):
+        test = lines_of(corpus / f"test.{lang}")
+        assert len(test) == 6750
+        expected = data / "expected"
+        assert test[:887] == lines_of(expected / f"IWSLT14.TED.dev2010.de-en.{lang}")
+        start = 887 + 1165
+        tst2010 = lines_of(expected / f"IWSLT14.TED.tst2010.de-en.{lang}")
+        assert test[start : start + 1565] == tst2010
+    train, valid = (lines_of(corpus / f"{split}.de") for split in ("train", "valid"))
+    assert len(valid) == (len(train) + len(valid)) // 23
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["subwords"]["settings"]["method"] == "subword-nmt"
+    dictionaries = [tmp_path / "out" / "binarized" / f"dict.{lang}.txt" for lang in ("de", "en")]
+    assert dictionaries[0].read_bytes() == dictionaries[1].read_bytes()
+    assert run("iwslt14_de_en", "prepare.sh", *options).count("already there") == 3
+
+    for options in ((), ("--baseline",)):
+        two_updates(run, "iwslt14_de_en", *options)
+    rdrop, baseline = (tmp_path / "out" / name for name in ("rdrop-alpha5-seed1", "baseline-seed1"))
+    assert "kl_loss" in (rdrop / "train.log").read_text()
+    assert "kl_loss" not in (baseline / "train.log").read_text()
+    assert "valid_bleu" in (rdrop / "train.log").read_text()
+
+    printed = run("iwslt14_de_en", "evaluate.sh", "--cpu", "--beam", "1", "rdrop-alpha5-seed1")
+    assert re.search(r"^BLEU = \d+\.\d\d, .*ref_len=\d+", printed, re.M)
+    assert "BLEU|nrefs:1|case:mixed|eff:no|tok:13a" in printed and "chrF2|" in printed
+    again = run("iwslt14_de_en", "evaluate.sh", "--cpu", "--beam", "1", "rdrop-alpha5-seed1")
+    assert "already there" in again
+    assert again.splitlines()[-3:] == printed.splitlines()[-3:]
+
+
+@pytest.mark.parametrize("pair, other", [("en_de", "de"), ("en_fr", "fr")])
+def test_wmt14(shared_data, tmp_path, run, pair, other):
+    originals = tmp_path / "originals"
+    table = json.loads((EXAMPLES / f"wmt14_{pair}" / "corpus.json").read_text())
+    text = {"en": training_text(shared_data, "en"), other: training_text(shared_data, "de")}
+    archives = {}
+    for entry in table["texts"]:
+        for lang, name in zip(("en", other), entry["files"]):
+            content = text[lang].encode()
+            if entry["split"] == "test":
+                content = (shared_data / "wmt14" / name).read_bytes()
+            content = gzip.compress(content) if name.endswith(".gz") else content
+            archives.setdefault(entry["archive"], {})[name] = content
+    for name, files in archives.items():
+        pack(originals / name, files, "w" if name.endswith(".tar") else "w:gz")
+
+    options = ("--orig", str(originals), "--bpe-size", "500")
+    if pair == "en_de":
+        options += ("--newstest2013",)
+    printed = run(f"wmt14_{pair}", "prepare.sh", *options)
+    assert "newstest2014: 3,003 pairs, 3,003 kept" in printed
+    assert "not the 1,920,209 pairs" in printed or "not the 2,007,723 pairs" in printed
+    subwords = tmp_path / "out" / "subwords"
+    train = [lines_of(subwords / f"train.{lang}") for lang in ("en", other)]
+    for source, target in zip(*train):
+        short, long = sorted((len(source.split()), len(target.split())))
+        assert short >= 1 and long <= 250 and long <= 1.5 * short
+    assert len(lines_of(subwords / "test.en")) == 3003
+    assert any("@-@" in line for line in lines_of(tmp_path / "out" / "corpus" / f"train.{other}"))
+
+    two_updates(run, f"wmt14_{pair}", "--alpha", "3", validate=("--save-interval-updates", "1"))
+    printed = run(
+        *(f"wmt14_{pair}", "evaluate.sh", "--cpu", "--beam", "1"),
+        *("--average-updates", "2", "rdrop-alpha3-seed1"),
+    )
+    assert "average-updates2 checkpoint, beam 1, length penalty 0.6" in printed
+    assert re.search(r"^BLEU = \d+\.\d\d, .*ref_len=\d+", printed, re.M)
+
+
+def test_multi30k_both_ways(shared_data, tmp_path, run):
+    printed = run("multi30k_en_de", "prepare.sh", "--orig", str(shared_data / "multi30k"))
+    assert "corpus: train 29,000, valid 1,014, test 1,000" in printed
+    assert "not the" not in printed
+    for direction, name in ((), "rdrop-alpha1-seed1"), (("--reverse",), "de-en-rdrop-alpha1-seed1"):
+        two_updates(run, "multi30k_en_de", *direction)
+        options = ("--cpu", "--beam", "1", *direction, name)
+        source = "de" if direction else "en"
+        printed = run("multi30k_en_de", "evaluate.sh", *options)
+        assert f"==> {source}-" in printed and re.search(r"^BLEU = \d", printed, re.M)
