@@ -1,12 +1,24 @@
 #!/usr/bin/env python3
-"""Compare systems with a baseline: BLEU and chrF with sacrebleu's paired bootstrap."""
+"""Compare systems with a baseline: scores and sacrebleu's paired significance tests.
+
+The text is raw unless an option says that it is tokenized.
+"""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
+from generate_log import ScoringError
 from sacrebleu.significance import PairedTest
-from score_bleu import ScoringError, add_scoring_arguments, metrics, read_lines, read_system
+from score_bleu import add_scoring_arguments, read_texts, scoring
+
+TESTS = {"bootstrap": "bs", "randomization": "ar"}
+PAPER = {  # BLEU of the Transformer and of R-Drop in Liang et al., 2021
+    "iwslt14_de_en": (34.64, 37.25),
+    "wmt14_en_de": (29.12, 30.91),
+    "wmt14_en_fr": (42.69, 43.95),
+}
 
 
 def named_path(text):
@@ -15,27 +27,57 @@ def named_path(text):
     return (name, Path(path)) if separator else (text, Path(text))
 
 
-def compare(systems, references, tokenize=None, samples=1000):
-    """Return the lines of a table of [(name, hypotheses), ...], the first being the baseline.
+def compare(systems, references, metrics, test="bootstrap", samples=0):
+    """Compare [(name, hypotheses), ...] with the first of them, the baseline.
 
-    Each score has its 95% confidence interval; p is the probability of a difference as large
-    from the baseline by chance, from `samples` paired bootstrap resamples.
+    `samples` is the number of bootstrap resamples or of random trials, 0 for sacrebleu's own
+    choice. Returns ({metric: signature}, {metric: [result of each system]}); a result has the
+    score, its p-value (but for the baseline: the probability of a difference as large by chance)
+    and, of the bootstrap, the mean and half the width of the 95% confidence interval.
     """
-    test = PairedTest(systems, metrics(tokenize), [references], "bs", n_samples=samples)
-    signatures, scores = test()
-    names = scores.pop("System")
-    width = max(map(len, names))
-    lines = [f"{'':{width}}" + "".join(f"  {metric:<28}" for metric in scores)]
-    for row, name in enumerate(names):
-        cells = (_cell(results[row]) for results in scores.values())
-        lines.append(f"{name:{width}}" + "".join(f"  {cell:<28}" for cell in cells))
-    lines += [f"{metric}: {signature}" for metric, signature in signatures.items()]
-    return [line.rstrip() for line in lines]
+    paired = PairedTest(systems, metrics, [references], TESTS[test], n_samples=samples)
+    signatures, results = paired()
+    results.pop("System")
+    return {metric: signature.format() for metric, signature in signatures.items()}, results
+
+
+def paper_scores(benchmark, count):
+    """Return the paper's BLEU for a baseline and `count - 1` systems with R-Drop."""
+    baseline, rdrop = PAPER[benchmark]
+    return [baseline, *[rdrop] * (count - 1)]
+
+
+def table(names, results, paper=None):
+    """Return the lines of a table, a row for each system."""
+    columns = {metric: [_cell(result) for result in column] for metric, column in results.items()}
+    if paper:
+        columns["paper's BLEU"] = [f"{score:.2f}" for score in paper]
+    rows = [("", *columns), *zip(names, *columns.values())]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows
+    ]
 
 
 def _cell(result):
-    interval = f"{result.score:5.2f} ({result.mean:.2f} ± {result.ci:.2f})"
-    return interval if result.p_value is None else f"{interval} p={result.p_value:.4f}"
+    interval = "" if result.ci is None else f" ({result.mean:.2f} ± {result.ci:.2f})"
+    p_value = "" if result.p_value is None else f" p={result.p_value:.4f}"
+    return f"{result.score:5.2f}{interval}{p_value}"
+
+
+def as_json(names, signatures, results, paper=None):
+    """Return the comparison as a dictionary for JSON."""
+    systems = []
+    for row, name in enumerate(names):
+        scores = {metric: _describe(column[row]) for metric, column in results.items()}
+        systems.append({"name": name, **scores, **({"paper": paper[row]} if paper else {})})
+    return {"signatures": signatures, "systems": systems}
+
+
+def _describe(result):
+    values = {"score": result.score, "p_value": result.p_value}
+    values.update(mean=result.mean, interval=result.ci)
+    return {name: float(value) for name, value in values.items() if value is not None}
 
 
 def main(argv=None):
@@ -48,15 +90,32 @@ def main(argv=None):
         help="plain text or the log of fairseq-generate; the first one is the baseline",
     )
     add_scoring_arguments(parser)
+    parser.add_argument(
+        "--test",
+        choices=TESTS,
+        default="bootstrap",
+        help="paired bootstrap resampling (default) or approximate randomization",
+    )
+    parser.add_argument(
+        "--benchmark", choices=PAPER, help="show the R-Drop paper's numbers for it as well"
+    )
     args = parser.parse_args(argv)
     if len(args.systems) < 2:
         parser.error("a baseline and at least one other system are needed")
+    names, paths = zip(*args.systems)
     try:
-        references = read_lines(args.ref)
-        systems = [(name, read_system(path, len(references))) for name, path in args.systems]
+        how = scoring(args, parser)
+        texts, references = read_texts(paths, args.ref, how.prepare)
     except (ScoringError, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")
-    print("\n".join(compare(systems, references, args.tokenize)))
+    signatures, results = compare([*zip(names, texts)], references, how.metrics, args.test)
+    paper = paper_scores(args.benchmark, len(names)) if args.benchmark else None
+    if args.json:
+        print(json.dumps(as_json(names, signatures, results, paper), indent=2))
+        return
+    print("\n".join(table(names, results, paper)))
+    for metric, signature in signatures.items():
+        print(f"{metric}: {signature}")
 
 
 if __name__ == "__main__":

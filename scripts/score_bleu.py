@@ -1,71 +1,133 @@
 #!/usr/bin/env python3
-"""Score a system's output against a reference: sacreBLEU, with its signature, and chrF."""
+"""Score a system's output against a reference: sacreBLEU, with its signature, and chrF.
+
+The text is raw unless an option says that it is tokenized.
+"""
 
 import argparse
+import json
 import re
 import sys
 from pathlib import Path
+from typing import Callable, NamedTuple
 
+from generate_log import ScoringError, read_lines, read_references, read_system
 from sacrebleu.metrics import BLEU, CHRF
 
-GENERATE_LINE = re.compile(r"[SHDT]-\d+\t")
-HYPOTHESIS_LINE = re.compile(r"D-(\d+)\t[^\t]*\t(.*)")
+INNER_HYPHEN = re.compile(rb"(\S)-(\S)")
+WIDE_SPACE = re.compile(r"[^\S \t\n\r\f\v]")
 
 
-class ScoringError(Exception):
-    """Why there is no score to give, in a sentence for the user."""
+class Scoring(NamedTuple):
+    """What is done to each line of system and reference, and sacrebleu's metrics by name."""
 
-
-def read_lines(path):
-    """Return the lines of a text file, without their ends."""
-    with open(path, encoding="utf-8") as lines:
-        return [line.rstrip("\n") for line in lines]
-
-
-def read_system(path, count):
-    """Return the `count` hypotheses, in order, of a plain text file or a fairseq-generate log.
-
-    A log's hypotheses are its `D-` lines, in any order; of an n-best list the first one counts.
-
-    Raises:
-        ScoringError: there are not exactly `count` of them. A score over a part of a test set
-            would be no score at all.
-    """
-    lines = read_lines(path)
-    if not any(map(GENERATE_LINE.match, lines)):
-        if len(lines) != count:
-            raise ScoringError(f"{path} has {len(lines)} lines and the reference has {count}.")
-        return lines
-    hypotheses = {}
-    for match in filter(None, map(HYPOTHESIS_LINE.fullmatch, lines)):
-        hypotheses.setdefault(int(match[1]), match[2])
-    missing = [number for number in range(count) if number not in hypotheses]
-    if missing:
-        raise ScoringError(
-            f"{path} lacks {len(missing)} of the reference's {count} sentences, "
-            f"the first of them number {missing[0]}: was the generation cut short?"
-        )
-    if len(hypotheses) > count:
-        raise ScoringError(
-            f"{path} has {len(hypotheses)} sentences and the reference {count}: "
-            "they belong to different test sets."
-        )
-    return [hypotheses[number] for number in range(count)]
-
-
-def metrics(tokenize=None):
-    """Return sacrebleu's BLEU and chrF; `tokenize` is one of BLEU's tokenizers (default 13a)."""
-    return {"BLEU": BLEU(tokenize=tokenize), "chrF2": CHRF()}
+    prepare: Callable[[str], str]
+    metrics: dict
+    multi_bleu: bool = False  # printed as multi-bleu.perl prints its score
 
 
 def add_scoring_arguments(parser):
-    """Add what every scoring program needs to know: the reference and BLEU's tokenizer."""
-    parser.add_argument("--ref", type=Path, required=True, help="the reference, plain text")
+    """Add what every scoring program needs to know: the reference and how to score."""
+    parser.add_argument(
+        "--ref", type=Path, help="the reference, plain text; without it: the log's own T- lines"
+    )
     parser.add_argument(
         "--tokenize",
         choices=BLEU.TOKENIZERS,
         metavar="NAME",
         help="sacrebleu's tokenizer (13a; zh for Chinese, char for Japanese or Korean)",
+    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--tokenized",
+        action="store_true",
+        help="both sides are tokenized: BLEU as Moses's multi-bleu.perl counts it",
+    )
+    kind.add_argument(
+        "--compound-split",
+        action="store_true",
+        help="as --tokenized, after splitting words at hyphens, the custom for WMT14 En-De",
+    )
+    kind.add_argument(
+        "--detokenize",
+        metavar="LANG",
+        help="both sides are tokenized as Moses does: detokenize them, then score as raw text",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def scoring(args, parser):
+    """Return the Scoring that the arguments of :func:`add_scoring_arguments` ask for."""
+    if args.tokenized or args.compound_split:
+        if args.tokenize:
+            parser.error("--tokenize is for text that is not tokenized yet")
+        bleu = BLEU(tokenize="none", smooth_method="none", force=True)
+        prepare = split_compounds if args.compound_split else protect_words
+        return Scoring(prepare, {"BLEU": bleu}, multi_bleu=True)
+    prepare = detokenizer(args.detokenize) if args.detokenize else str
+    return Scoring(prepare, {"BLEU": BLEU(tokenize=args.tokenize), "chrF2": CHRF()})
+
+
+def protect_words(line):
+    """Replace all spaces that are not ASCII: they are parts of words for multi-bleu.perl."""
+    return WIDE_SPACE.sub(lambda space: chr(0xF0000 + ord(space[0])), line)
+
+
+def split_compounds(line):
+    """Split words at hyphens as fairseq's compound_split_bleu.sh does, which works on bytes.
+
+    A letter can be in one split only: `a-b-c` becomes `a ##AT##-##AT## b-c`.
+    """
+    split = INNER_HYPHEN.sub(rb"\1 ##AT##-##AT## \2", line.encode("utf-8"))
+    return protect_words(split.decode("utf-8"))
+
+
+def detokenizer(language):
+    """Return a function that joins a Moses-tokenized line to a text."""
+    try:
+        from sacremoses import MosesDetokenizer
+    except ImportError as error:
+        raise ScoringError("--detokenize needs sacremoses: pip install sacremoses") from error
+    detokenize = MosesDetokenizer(lang=language).detokenize
+    return lambda line: detokenize(line.split())
+
+
+def read_texts(paths, reference, prepare):
+    """Return ([the hypotheses of each path], references), all lines prepared for scoring.
+
+    Without a reference file the references are the `T-` lines of the fairseq-generate logs.
+
+    Raises:
+        ScoringError: a text is empty or damaged, or texts do not belong together.
+    """
+    references = read_lines(reference) if reference else read_references(paths)
+    if not any(line.strip() for line in references):
+        raise ScoringError(f"{reference or paths[0]} has references without a single word.")
+    texts = [read_system(path, len(references)) for path in paths]
+    *systems, references = ([*map(prepare, lines)] for lines in (*texts, references))
+    return systems, references
+
+
+def describe(metric, score):
+    """Return a score as a dictionary for JSON."""
+    described = {"score": score.score, "signature": metric.get_signature().format()}
+    if isinstance(metric, BLEU):
+        described.update(
+            precisions=score.precisions,
+            counts=score.counts,
+            totals=score.totals,
+            brevity_penalty=score.bp,
+            hypothesis_length=score.sys_len,
+            reference_length=score.ref_len,
+        )
+    return described
+
+
+def multi_bleu(score):
+    """Return a BLEU score as the line that multi-bleu.perl prints."""
+    return (
+        f"BLEU = {score.score:.2f}, {score.prec_str} (BP={score.bp:.3f}, "
+        f"ratio={score.ratio:.3f}, hyp_len={score.sys_len}, ref_len={score.ref_len})"
     )
 
 
@@ -77,13 +139,19 @@ def main(argv=None):
     add_scoring_arguments(parser)
     args = parser.parse_args(argv)
     try:
-        references = read_lines(args.ref)
-        hypotheses = read_system(args.sys, len(references))
+        how = scoring(args, parser)
+        [hypotheses], references = read_texts([args.sys], args.ref, how.prepare)
     except (ScoringError, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")
-    for metric in metrics(args.tokenize).values():
-        score = metric.corpus_score(hypotheses, [references])
-        print(score.format(signature=metric.get_signature().format()))
+    scores = {name: m.corpus_score(hypotheses, [references]) for name, m in how.metrics.items()}
+    if args.json:
+        described = {name: describe(how.metrics[name], score) for name, score in scores.items()}
+        print(json.dumps({"sentences": len(references), **described}, indent=2))
+    elif how.multi_bleu:
+        print(multi_bleu(scores["BLEU"]))
+    else:
+        for name, score in scores.items():
+            print(score.format(signature=how.metrics[name].get_signature().format()))
 
 
 if __name__ == "__main__":
