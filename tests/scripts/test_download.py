@@ -263,7 +263,7 @@ def test_the_mirror_continues_what_the_first_began(server, run):
     assert server.requests == [("/first.tgz", 0), ("/second.tgz", 1_000)]
 
 
-@pytest.mark.parametrize(("code", "requests"), [(404, 1), (429, 3), (500, 3)])
+@pytest.mark.parametrize(("code", "requests"), [(404, 1), (416, 1), (429, 3), (500, 3)])
 def test_only_passing_errors_are_tried_again(server, run, code, requests):
     result = run(entry(server.serve("/corpus.tgz", status(code)), **SHA256))
     assert_refused(result, f"answers {code}", "/corpus.tgz", str(result.folder / "corpus.tgz"))
