@@ -21,6 +21,7 @@ FAIRSEQ = [
     f"fairseq-fixed==0.12.3.1; {COMPILED}",
 ]
 CORPUS = ["sacremoses", "subword-nmt", "tqdm"]
+TENSORBOARD = ["tensorboardX"]
 PLOTS = ["matplotlib>=3.5"]  # the first with layout="constrained"
 DEVELOPMENT = ["hypothesis", "pytest", "pytest-xdist", "ruff"]
 
@@ -44,7 +45,8 @@ setup(
     extras_require={
         "corpus": CORPUS,
         "plots": PLOTS,
-        "dev": [*CORPUS, *PLOTS, *DEVELOPMENT],
+        "tensorboard": TENSORBOARD,
+        "dev": [*CORPUS, *PLOTS, *TENSORBOARD, *DEVELOPMENT],
     },
     entry_points={"console_scripts": ["rdrop-fairseq = rdrop_fairseq.__main__:main"]},
 )

@@ -32,6 +32,8 @@ EOF
 
 train() {
     read_training_options "$@"
+    [ -z "${WORLD_SIZE:-}" ] ||
+        die "this script starts torchrun itself: run it alone, with --processes and --nodes"
     [ -e "$out/binarized" ] || die "there is no $out/binarized: run prepare.sh first"
     need_program fairseq-train
     read_languages
@@ -40,7 +42,7 @@ train() {
     name=${name:-$(run_name)}
     run=$out/$name
     mkdir -p "$run"
-    if [ "$node_rank" = 0 ]; then keep_whole_checkpoint "$run"; fi
+    [ "$node_rank" != 0 ] || keep_whole_checkpoint "$run"
     say "training $source-$target in $run: $((processes * nodes)) x $update_freq_each batches of" \
         "$max_tokens tokens an update, $precision on $device"
     launch "$out/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
@@ -49,7 +51,10 @@ train() {
         --max-tokens "$max_tokens" --update-freq "$update_freq_each" --max-update "$max_updates" \
         "${precision_flags[@]}" "${validation[@]}" --eval-bleu-remove-bpe "$(joining_of_subwords)" \
         --seed "$seed" --save-dir "$run" --log-format json --log-interval 50 \
-        --log-file "$run/train.log" --tensorboard-logdir "$run/tensorboard" "${extra[@]}"
+        --log-file "$run/train.log" --tensorboard-logdir "$run/tensorboard" "${extra[@]}" ||
+        die "the training stopped, the lines above say why; the same command continues it"
+    # fairseq may train nothing at all and still end well
+    [ -e "$run/checkpoint_last.pt" ] || die "fairseq-train made no checkpoint in $run"
     say "trained: $run/checkpoint_best.pt"
 }
 
