@@ -149,7 +149,7 @@ def main():
     parser.add_argument("--variants", nargs="+", default=known, choices=known)
     args = parser.parse_args()
     if args.quick:
-        args.classes, args.max_tokens, args.repeats = 4000, 256, 2
+        args.classes, args.max_tokens, args.repeats, args.memory = 4000, 256, 2, False
     torch.set_num_threads(args.threads)
     case = Case(args.model, args.classes, args.max_tokens, args.dtype, args.device)
     rows = measure(case, args.variants, args.repeats, args.memory)

@@ -140,8 +140,8 @@ make_corpus() {
     there "$work/corpus" ||
         shown corpus_program --out "$work/corpus" ${corpus_pairs:+--limit "$corpus_pairs"}
     there "$work/subwords" ||
-        shown python "$repo/scripts/sentencepiece_bpe.py" --corpus "$work/corpus" \
-            --langs en "$lang" --vocab-size "$vocab_size" --out "$work/subwords"
+        shown python "$repo/scripts/subwords.py" --corpus "$work/corpus" \
+            --langs en "$lang" --size "$vocab_size" --out "$work/subwords"
     there "$work/binarized" || binarize
 }
 

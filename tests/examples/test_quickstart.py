@@ -42,7 +42,7 @@ for option in ("--out", "--destdir"):
     if option in given:
         Path(given[option]).mkdir(exist_ok=name == "plot_training.py")
 """
-FAKED = ("home_assistant_corpus", "sentencepiece_bpe", "score_bleu", "compare", "plot_training")
+FAKED = ("home_assistant_corpus", "subwords", "score_bleu", "compare", "plot_training")
 
 
 class Checkout:
@@ -104,7 +104,7 @@ def test_every_stage_in_its_order(checkout):
     assert status == 0, output
     assert re.findall(r"\[(\d)/6\]", output) == list("123456")
     assert programs(calls) == [
-        *("home_assistant_corpus.py", "home_assistant_corpus.py", "sentencepiece_bpe.py"),
+        *("home_assistant_corpus.py", "home_assistant_corpus.py", "subwords.py"),
         *("fairseq-preprocess", "fairseq-train", "fairseq-train", "fairseq-generate"),
         *("score_bleu.py", "plot_training.py"),
     ]
@@ -159,7 +159,7 @@ def test_the_learning_rate_falls_within_the_time_that_is_left(checkout):
 @pytest.mark.parametrize(
     "broken",
     [
-        *("--out {work}/corpus", "sentencepiece_bpe", "fairseq-preprocess", "lr-scheduler fixed"),
+        *("--out {work}/corpus", "subwords", "fairseq-preprocess", "lr-scheduler fixed"),
         *("lr-scheduler polynomial_decay", "fairseq-generate", "score_bleu", "plot_training"),
     ],
 )

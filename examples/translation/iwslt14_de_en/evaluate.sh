@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Translates and scores IWSLT14 German-English's test set: see --help.
+set -euo pipefail
+
+# The paper's: tokenized, lowercased BLEU
+beam=5
+lenpen=1
+score_options=(--tokenized)
+
+. "$(dirname "$0")/../lib/evaluate.sh"
+evaluate "$@"

@@ -1,0 +1,69 @@
+# What the scripts of every benchmark share: where things are, messages, whole checkpoints.
+# Sourced by a script in a folder of examples/translation, which is named after the benchmark.
+
+if [ "${BASH_VERSINFO[0]}${BASH_VERSINFO[1]}" -lt 44 ]; then
+    echo "$0: bash $BASH_VERSION is too old, 4.4 or newer is needed." >&2
+    exit 1
+fi
+
+benchmark_dir=$(cd "$(dirname "$0")" && pwd)
+benchmark=$(basename "$benchmark_dir")
+repo=$(cd "$benchmark_dir/../../.." && pwd)
+program=$(basename "$0")
+table=$benchmark_dir/corpus.json
+out=$repo/runs/$benchmark
+
+# Threads that wait for each other by spinning make a busy machine many times slower.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+# The installation of scripts/install.sh, unless another environment is active.
+if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
+
+say() { echo "==> $*"; }
+die() { echo "$program: $*" >&2; exit 1; }
+refuse() { echo "$program: $*; see --help." >&2; exit 2; }
+there() { [ -e "$1" ] && say "already there: $1"; }
+needs_value() { [ "$1" -ge 2 ] || refuse "$2 needs a value"; }
+
+whole_number() {
+    case $2 in
+        '' | *[!0-9]* | 0) refuse "$1 must be a whole number above 0, not '$2'" ;;
+    esac
+}
+
+need_program() {
+    command -v "$1" >/dev/null ||
+        die "$1 is not installed here: run bash $repo/scripts/install.sh first"
+}
+
+# The two languages of the benchmark, turned round by --reverse.
+read_languages() {
+    need_program python
+    read -r source target < <(python -c '
+import json, sys
+print(*json.load(open(sys.argv[1]))["languages"])' "$table")
+    first=$source second=$target
+    if [ -n "${reverse:-}" ]; then source=$second target=$first; fi
+}
+
+# How fairseq is to join the subwords: as the preparation split them.
+joining_of_subwords() {
+    if [ -e "$out/subwords/spm.model" ]; then echo sentencepiece; else echo '@@ '; fi
+}
+
+# fairseq writes one checkpoint under a temporary name and then copies it to checkpoint_last.pt:
+# when killed in that instant, that copy is torn and the newest of the others is to be taken.
+keep_whole_checkpoint() {
+    local folder=$1 earlier
+    local last=$folder/checkpoint_last.pt
+    rm -f "$folder"/*.pt.tmp
+    if [ ! -e "$last" ] || python -m zipfile --test "$last" >/dev/null 2>&1; then return; fi
+    say "$last was cut short: going back to the one before"
+    rm "$last"
+    for earlier in $(ls -t "$folder"/checkpoint*.pt 2>/dev/null); do
+        if python -m zipfile --test "$earlier" >/dev/null 2>&1; then
+            cp "$earlier" "$last.tmp"
+            mv "$last.tmp" "$last"
+            return
+        fi
+    done
+}

@@ -1,0 +1,84 @@
+# Translates and scores the test set of a benchmark: sourced by its evaluate.sh, which sets
+#   beam, lenpen   of the search
+#   score_options  of scripts/score_bleu.py, for the score that the paper gives
+
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+usage() {
+    cat <<EOF
+Usage: bash examples/translation/$benchmark/evaluate.sh [OPTIONS] RUN
+
+Translates the test set with a model of train.sh and scores it. RUN is the name of the run, a folder
+in $out.
+
+  --average N          take the mean of the last N epochs' checkpoints, not checkpoint_best.pt
+  --average-updates N  the same of the last N checkpoints that were made between epochs
+  --subset NAME        test or valid (test)
+  --beam N             ($beam)
+  --lenpen X           length penalty ($lenpen)
+  --reverse            for a run of train.sh --reverse
+  --cpu                translate on the CPU, even where there is a GPU
+  --out DIR            of prepare.sh ($out)
+  --help               this text
+EOF
+}
+
+evaluate() {
+    read_evaluation_options "$@"
+    need_program fairseq-generate
+    read_languages
+    [ -d "$out/$run" ] || die "there is no run $out/$run: train it with train.sh, or give --out"
+    log=$out/$run/generate-$subset-$checkpoint.log
+    choose_checkpoint
+    local reference=$out/corpus/$subset.$target
+    there "$log" || translate
+    say "$source-$target $subset, $run, $checkpoint checkpoint, beam $beam, length penalty $lenpen"
+    python "$repo/scripts/score_bleu.py" --sys "$log" --ref "$reference" "${score_options[@]}"
+    python "$repo/scripts/score_bleu.py" --sys "$log" --ref "$reference" --detokenize "$target"
+}
+
+read_evaluation_options() {
+    reverse='' cpu='' run='' subset=test average='' checkpoint=best
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --average | --average-updates | --subset | --beam | --lenpen | --out) needs_value $# "$1" ;;
+        esac
+        case $1 in
+            --average) whole_number "$1" "$2"; average=(--last "$2"); checkpoint=average$2; shift ;;
+            --average-updates)
+                whole_number "$1" "$2"
+                average=(--last "$2" --by-updates) checkpoint=average-updates$2
+                shift ;;
+            --subset) subset=$2; shift ;;
+            --beam) whole_number "$1" "$2"; beam=$2; shift ;;
+            --lenpen) lenpen=$2; shift ;;
+            --reverse) reverse=yes ;;
+            --cpu) cpu=--cpu ;;
+            --out) out=$2; shift ;;
+            --help | -h) usage; exit ;;
+            -*) refuse "unknown option $1" ;;
+            *) [ -z "$run" ] || refuse "one RUN at a time"; run=$1 ;;
+        esac
+        shift
+    done
+    [ -n "$run" ] || refuse "name the RUN to evaluate"
+    case $subset in test | valid) ;; *) refuse "--subset is test or valid, not '$subset'" ;; esac
+}
+
+choose_checkpoint() {
+    model=$out/$run/checkpoint_$checkpoint.pt
+    if [ "$checkpoint" != best ] && [ ! -e "$model" ]; then
+        python "$repo/scripts/average_checkpoints.py" --dir "$out/$run" "${average[@]}" --out "$model"
+    fi
+    [ -e "$model" ] || die "there is no $model: has the training come to its first validation?"
+}
+
+translate() {
+    [ -n "$cpu" ] || python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' || cpu=--cpu
+    say "translating"
+    fairseq-generate "$out/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
+        --source-lang "$source" --target-lang "$target" --gen-subset "$subset" --path "$model" \
+        --beam "$beam" --lenpen "$lenpen" --remove-bpe "$(joining_of_subwords)" \
+        --max-tokens 4096 $cpu >"$log.tmp" || die "fairseq-generate failed; $log.tmp says why"
+    mv "$log.tmp" "$log"
+}

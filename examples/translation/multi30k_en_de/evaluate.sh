@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Translates and scores Multi30k's test2016: see --help.
+set -euo pipefail
+
+beam=5
+lenpen=1
+score_options=(--tokenized)
+
+. "$(dirname "$0")/../lib/evaluate.sh"
+evaluate "$@"

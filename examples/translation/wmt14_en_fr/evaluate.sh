@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Translates and scores newstest2014 English-French: see --help.
+set -euo pipefail
+
+# The paper's: tokenized BLEU
+beam=4
+lenpen=0.6
+score_options=(--tokenized)
+
+. "$(dirname "$0")/../lib/evaluate.sh"
+evaluate "$@"

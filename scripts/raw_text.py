@@ -1,0 +1,173 @@
+"""Reads parallel text as it is published: out of archives, without unpacking them, line by line."""
+
+import contextlib
+import gzip
+import hashlib
+import re
+import tarfile
+import zlib
+
+from corpus_table import CorpusError
+
+DAMAGED = (EOFError, gzip.BadGzipFile, tarfile.ReadError, zlib.error)
+TED_METADATA = re.compile(r"<url>|<talkid>|<keywords>")
+TED_TAGS = re.compile(r"</?(?:title|description)>")
+SEGMENT = re.compile(r'<seg id="[0-9]*">\s*|\s*</seg>\s*')
+LONGEST_LINE = 2**20  # characters; no sentence is, so that a hostile file cannot fill the memory
+
+
+def read_pairs(text, originals):
+    """Yield the (source, target) lines of a :class:`~corpus_table.Text`, in constant memory.
+
+    Args:
+        originals: folder with the archives, or with what was unpacked from them.
+
+    Raises:
+        CorpusError: a file is missing, damaged, empty or no UTF-8, or its side has another number
+            of lines.
+    """
+    count = 0
+    with contextlib.ExitStack() as stack:
+        sides = [
+            FORMATS[text.format](stack.enter_context(_opened(originals, text.archive, name)))
+            for name in text.files
+        ]
+        for pair in _in_step(sides, text.files):
+            count += 1
+            yield pair
+    if not count:
+        raise CorpusError(f"{text.files[0]} of {text.archive or text.name} has no text in it.")
+
+
+def _in_step(sides, names):
+    end = object()
+    count = 0
+    while True:
+        pair = tuple(next(side, end) for side in sides)
+        if end in pair:
+            break
+        count += 1
+        yield pair
+    if pair != (end, end):
+        counts = [
+            count + (line is not end) + sum(1 for _ in side) for line, side in zip(pair, sides)
+        ]
+        raise CorpusError(
+            f"{names[0]} has {counts[0]:,} lines of text and {names[1]} has {counts[1]:,}: "
+            "they do not belong together."
+        )
+
+
+def plain(lines):
+    """One sentence a line."""
+    return lines
+
+
+def ted(lines):
+    """IWSLT's train.tags files: lines about a talk go, its title and description stay."""
+    return (TED_TAGS.sub("", line) for line in lines if not TED_METADATA.search(line))
+
+
+def segments(lines):
+    """The `<seg>` lines of XML and SGM test sets, apostrophes made plain.
+
+    Like the usual preparation scripts, and unlike an XML parser, this leaves entities as they are.
+    """
+    found = (line for line in lines if "<seg id" in line)
+    return (SEGMENT.sub("", line).strip().replace("’", "'") for line in found)
+
+
+FORMATS = {"plain": plain, "ted": ted, "segments": segments}
+
+
+def locate(originals, archive, name):
+    """Return the file that a text is in: its archive, or what was unpacked from it.
+
+    Raises:
+        CorpusError: neither is there.
+    """
+    places = [originals / archive] if archive else []
+    places += [originals / name, originals / name.rpartition("/")[2]]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        looked = " nor ".join(dict.fromkeys(str(place) for place in places))
+        raise CorpusError(
+            f"There is neither {looked}." if " nor " in looked else f"{looked} is missing."
+        )
+    return found
+
+
+def sha256(path):
+    """Return the SHA-256 of a file, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_whole(path):
+    """Read a compressed file to its end, where its own checksum stands.
+
+    Members of an archive are read no further than needed, so that damage might pass unnoticed.
+
+    Raises:
+        CorpusError: it is damaged or empty.
+    """
+    if path.suffix not in (".gz", ".tgz"):
+        return
+    if not path.stat().st_size:
+        raise CorpusError(f"{path} is empty: get it again.")
+    try:
+        with gzip.open(path) as stream:
+            while stream.read(2**20):
+                pass
+    except DAMAGED as error:
+        raise CorpusError(f"{path} is damaged ({error}): get it again.") from error
+
+
+@contextlib.contextmanager
+def _opened(originals, archive, name):
+    """Yield the lines of a file, wherever it is."""
+    path = locate(originals, archive, name)
+    label = f"{name} in {path}" if archive and path.name == archive else str(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            if archive and path.name == archive:
+                stream = _member(stack.enter_context(tarfile.open(path, "r|*")), name, path)
+            else:
+                stream = stack.enter_context(open(path, "rb"))
+            if name.endswith(".gz"):
+                stream = stack.enter_context(gzip.open(stream))
+        except DAMAGED as error:
+            raise CorpusError(f"{path} is damaged ({error}): get it again.") from error
+        yield _lines(stream, label)
+
+
+def _member(archive, name, path):
+    for member in archive:
+        if member.isfile() and member.name.removeprefix("./") == name:
+            return archive.extractfile(member)
+    raise CorpusError(f"{path} has no {name} in it: is it the right archive?")
+
+
+def _lines(stream, label):
+    """Yield decoded lines without their ends; only a line feed, Windows's or not, ends a line."""
+    number = 0
+    try:
+        for number, line in enumerate(iter(lambda: stream.readline(4 * LONGEST_LINE + 4), b""), 1):
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            if len(text) > LONGEST_LINE:
+                raise CorpusError(
+                    f"{label}: line {number:,} has more than {LONGEST_LINE:,} characters: "
+                    "this is no text of sentences."
+                )
+            yield text
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{label}: line {number:,} is not UTF-8 ({error.reason}): convert the file first."
+        ) from error
+    except DAMAGED as error:
+        raise CorpusError(
+            f"{label}: damaged after line {number:,} ({error}): get it again."
+        ) from error

@@ -1,0 +1,102 @@
+"""The sets of a benchmark: what goes where, for any number of workers, whole or not there."""
+
+import json
+
+import prepare_corpus as program
+import pytest
+
+WORDS = ["the", "of", "and", "a", "to", "in", "is", "was", "he", "for", "it", "with"]
+
+
+@pytest.fixture
+def originals(tmp_path):
+    folder = tmp_path / "originals"
+    folder.mkdir()
+    for language in ("de", "en"):
+        train = [f"{WORDS[i % 12].title()} {WORDS[i % 7]}, {i}." for i in range(5000)]
+        train[10] = "" if language == "de" else "Not empty."
+        train[20] = "one" if language == "de" else "one two three"
+        write(folder / f"train.{language}", train)
+        write(folder / f"dev.{language}", ["A valid one."])
+        write(folder / f"test.{language}", ["A test -- one.", ""])
+    return folder
+
+
+def write(path, lines):
+    path.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+
+
+@pytest.fixture
+def table(tmp_path):
+    texts = [
+        {"name": name, "split": split, "format": "plain", "files": [f"{name}.de", f"{name}.en"]}
+        for name, split in (("train", "train"), ("dev", "dev"), ("test", "test"))
+    ]
+    path = tmp_path / "corpus.json"
+    content = {"languages": ["de", "en"], "archives": [], "texts": texts}
+    path.write_text(json.dumps({**content, "expected": {"test": 3}}))
+    return path
+
+
+@pytest.fixture
+def run(tmp_path, originals, table):
+    def run(*options, out=tmp_path / "out"):
+        words = ["--corpus", table, "--orig", originals, "--out", out, *options]
+        program.main([str(word) for word in words])
+        return {path.name: path.read_text("utf-8") for path in sorted(out.iterdir())}
+
+    return run
+
+
+LIMITS = ("--min-length", 1, "--max-length", 175, "--ratio", 1.5, "--valid-every", 23)
+
+
+def test_the_sets(run, capsys):
+    files = run("--lowercase", *LIMITS)
+    train, valid, test = (files[f"{s}.de"].splitlines() for s in ("train", "valid", "test"))
+    kept = [f"{WORDS[i % 12]} {WORDS[i % 7]} , {i} ." for i in range(5000) if i not in (10, 20)]
+    assert valid == kept[22::23]
+    assert train == [line for number, line in enumerate(kept, 1) if number % 23]
+    assert test == ["a test -- one .", ""]  # no test sentence is ever left out
+    assert "corpus: train 4,781, valid 217, test 2" in (out := capsys.readouterr().out)
+    assert "not the 3 pairs that test usually has" in out
+    manifest = json.loads(files["manifest.json"])
+    assert manifest["corpus"]["texts"]["train"] == {"read": 5000, "kept": 4998}
+    assert len(manifest["corpus"]["inputs"]["train.de"]) == 64
+    assert manifest["corpus"]["settings"]["limits"]["ratio"] == 1.5
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_the_number_of_workers_changes_nothing(run, tmp_path, workers):
+    options = (*LIMITS, "--normalize", "--aggressive-dash-splits", "--workers")
+    alone = run(*options, 1)
+    assert run(*options, workers, out=tmp_path / "again") == alone
+
+
+def test_a_text_of_the_table_may_be_the_validation_set(run):
+    files = run("--valid", "dev")
+    assert files["valid.en"] == "A valid one .\n"
+    assert files["train.en"].count("\n") == 5000
+
+
+def test_errors_leave_nothing(run, originals, tmp_path):
+    for options, message in [
+        (("--valid", "nothing"), "no text nothing; the table has train, dev, test"),
+        ((), "No pair is left for valid"),
+    ]:
+        with pytest.raises(SystemExit, match=message):
+            run(*options)
+    (originals / "test.en").write_text("one line\n")
+    with pytest.raises(SystemExit, match="test.de has 2 .* test.en has 1"):
+        run("--valid", "dev")
+    (originals / "test.en").unlink()
+    with pytest.raises(SystemExit, match="test.en"):
+        run("--valid", "dev")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.json", "originals"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"languages": ["de"], "texts": [{}]}'])
+def test_a_damaged_table_is_refused(table, run, content):
+    table.write_text(content)
+    with pytest.raises(SystemExit, match="corpus.json is not a table of a corpus"):
+        run()

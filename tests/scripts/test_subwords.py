@@ -1,0 +1,112 @@
+"""The joint BPE: decoding gives back the text, and nothing half-made stays."""
+
+import gzip
+import json
+
+import pytest
+import sentencepiece
+import subwords as program
+
+TEXT = {
+    "en": ["Turn on the lamp…", "Set {name} to  ½ of “100 %”", "Turn off the lamp"],
+    "de": ["Schalte die Lampe ein…", "Setze {name} auf ½ von „100 %“", "Schalte die Lampe aus"],
+}
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for split in program.SPLITS:
+        for lang, lines in TEXT.items():
+            (folder / f"{split}.{lang}").write_text("".join(f"{s}\n" for s in lines * 3), "utf-8")
+    return folder
+
+
+def run(corpus, out, *options):
+    program.main(["--corpus", str(corpus), "--langs", "en", "de", "--out", str(out), *options])
+
+
+def test_pieces_decode_to_the_text(corpus, tmp_path):
+    run(corpus, tmp_path / "out", "--size", "90")
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "out" / "spm.model"))
+    for lang, lines in TEXT.items():
+        encoded = (tmp_path / "out" / f"test.{lang}").read_text("utf-8").splitlines()
+        decoded = [processor.decode(line.split()) for line in encoded]
+        assert decoded == [" ".join(line.split()) for line in lines * 3]
+        # as fairseq's --remove-bpe sentencepiece does
+        assert [e.replace(" ", "").replace("\u2581", " ").strip() for e in encoded] == decoded
+
+
+def test_one_vocabulary_of_the_size_asked_for(corpus, tmp_path):
+    run(corpus, tmp_path / "out", "--size", "80")
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "out" / "spm.model"))
+    pieces = [processor.id_to_piece(number) for number in range(processor.get_piece_size())]
+    assert len(pieces) == 80
+    assert "▁lamp" in pieces and "▁Lampe" in pieces
+
+
+def test_a_small_corpus_gets_fewer_pieces(corpus, tmp_path):
+    run(corpus, tmp_path / "out", "--size", "30000")
+    assert (tmp_path / "out" / "test.de").exists()
+
+
+@pytest.mark.parametrize("missing", ["train.en", "valid.de"])
+def test_missing_split_is_named_and_nothing_stays(corpus, tmp_path, missing):
+    (corpus / missing).unlink()
+    with pytest.raises(SystemExit, match=missing):
+        run(corpus, tmp_path / "out", "--size", "90")
+    assert [corpus] == list(tmp_path.iterdir())
+
+
+def test_subword_nmt_with_the_published_merges_gives_the_published_text(shared_data, tmp_path):
+    expected = shared_data / "iwslt14" / "expected"
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for lang in ("de", "en"):
+        text = gzip.decompress((expected / f"valid.{lang}.gz").read_bytes())
+        for split in program.SPLITS:
+            (corpus / f"{split}.{lang}").write_bytes(text if split == "valid" else text[:1000])
+    out = tmp_path / "out"
+    run(corpus, out, "--method", "subword-nmt", "--model", str(expected / "code"))
+    for lang in ("de", "en"):
+        published = gzip.decompress((expected / f"valid.bpe.{lang}.gz").read_bytes())
+        assert (out / f"valid.{lang}").read_bytes() == published
+
+
+@pytest.mark.parametrize("method", program.MODEL_FILES)
+def test_the_number_of_workers_changes_nothing(corpus, tmp_path, method):
+    options = ("--method", method, "--size", "90", "--workers")
+    run(corpus, tmp_path / "alone", *options, "1")
+    run(corpus, tmp_path / "together", *options, "3")
+    files = [sorted((tmp_path / name).iterdir()) for name in ("alone", "together")]
+    assert [path.name for path in files[0]] == [path.name for path in files[1]]
+    for alone, together in zip(*files):
+        assert alone.read_bytes() == together.read_bytes()
+
+
+def test_long_pairs_are_left_out_of_train_and_valid_alone(corpus, tmp_path):
+    out = tmp_path / "out"
+    run(corpus, out, "--method", "subword-nmt", "--size", "40", "--max-length", "8")
+    lines = {name: (out / name).read_text("utf-8").splitlines() for name in ("train.en", "test.en")}
+    assert len(lines["test.en"]) == 9
+    assert 0 < len(lines["train.en"]) < 9
+    assert max(len(line.split()) for line in lines["train.en"]) <= 8
+    manifest = json.loads((out / "manifest.json").read_text("utf-8"))
+    assert manifest["subwords"]["pairs"]["train"]["kept"] == len(lines["train.en"])
+
+
+def test_the_manifest_continues_that_of_the_corpus(corpus, tmp_path):
+    (corpus / "manifest.json").write_text('{"corpus": {"pairs": 9}}')
+    run(corpus, tmp_path / "out", "--size", "90")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text("utf-8"))
+    assert manifest["corpus"] == {"pairs": 9}
+    assert manifest["subwords"]["settings"]["method"] == "sentencepiece"
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff"])
+def test_a_damaged_manifest_is_refused(corpus, tmp_path, content):
+    (corpus / "manifest.json").write_bytes(content)
+    with pytest.raises(SystemExit, match="manifest.json"):
+        run(corpus, tmp_path / "out", "--size", "90")
+    assert not (tmp_path / "out").exists()
