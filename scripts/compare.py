@@ -38,6 +38,10 @@ def compare(systems, references, metrics, test="bootstrap", samples=0):
     paired = PairedTest(systems, metrics, [references], TESTS[test], n_samples=samples)
     signatures, results = paired()
     results.pop("System")
+    for baseline, *others in results.values():
+        for result in others:
+            if result.score == baseline.score:
+                result.p_value = 1.0  # sacrebleu gives equal systems its least p
     return {metric: signature.format() for metric, signature in signatures.items()}, results
 
 

@@ -3,6 +3,8 @@
 import json
 import re
 
+import numpy as np
+
 # With a prefix or not: fairseq-train's output and its --log-file differ in that.
 JSON_AT_END = re.compile(r"(\{\"epoch\": .*\})\s*$")
 
@@ -30,3 +32,22 @@ def read_entries(path, kind):
         parsed = [entry for entry in map(parse_entry, log) if entry]
     by_update = {entry["num_updates"]: entry for found, entry in parsed if found == kind}
     return [by_update[update] for update in sorted(by_update)]
+
+
+def training_seconds(path, updates):
+    """Return how many seconds of training it took to reach each of `updates`; [] if not logged.
+
+    Adds up what each --log-interval took, from the words it saw and its words per second. The
+    log's `wall` is no help after a resume, where it stands at 0 or starts again, and `train_wall`
+    leaves validation and saving out; the speed includes them, and agrees with `wall` before a
+    resume. Work that an interruption lost, and was done again, counts once.
+    """
+    timed = [e for e in read_entries(path, "train_inner") if e.get("wps") and "wpb" in e]
+    if not timed:
+        return []
+    reached, seconds = [0.0], [0.0]
+    for entry in timed:
+        words = (entry["num_updates"] - reached[-1]) * entry["wpb"]
+        reached.append(entry["num_updates"])
+        seconds.append(seconds[-1] + words / entry["wps"])
+    return np.interp(updates, reached, seconds).tolist()

@@ -1,4 +1,4 @@
-"""Training logs: read whatever surrounds the JSON, drawn to a whole picture."""
+"""Training curves: the logged numbers, by updates and by time, in a whole picture."""
 
 import io
 import json
@@ -6,7 +6,6 @@ import json
 import plot_training as program
 import pytest
 import show_training
-from training_log import parse_entry, read_entries
 
 INNER = {"epoch": 1, "update": 0.5, "nll_loss": "7.5", "loss": "19.25"}
 PREFIX = "2026-11-21 05:18:30 | INFO | {} | "
@@ -16,8 +15,10 @@ def inner(updates, **values):
     return json.dumps({**INNER, "num_updates": str(updates), **values})
 
 
-def valid(updates, ppl):
-    return json.dumps({"epoch": 1, "valid_ppl": str(ppl), "valid_num_updates": str(updates)})
+def valid(updates, ppl, **others):
+    named = {f"valid_{name}": str(value) for name, value in others.items()}
+    entry = {"epoch": 1, "valid_ppl": str(ppl), **named, "valid_num_updates": str(updates)}
+    return json.dumps(entry)
 
 
 def write_log(path, *lines):
@@ -33,44 +34,75 @@ def log(tmp_path):
     return write_log(tmp_path / "rdrop.log", *lines, *valids)
 
 
-@pytest.mark.parametrize("prefix", ["", PREFIX.format("train_inner"), "INFO:train_inner:"])
-def test_an_entry_with_any_prefix(prefix):
-    kind, entry = parse_entry(prefix + inner(10, kl_loss="0.5") + "\n")
-    assert kind == "train_inner"
-    assert (entry["num_updates"], entry["nll_loss"], entry["kl_loss"]) == (10, 7.5, 0.5)
+def timed_log(path, wps, *valids):
+    """A log of 20 updates of 600 words, at a speed in words per second."""
+    return write_log(path, *(inner(n, wpb="600", wps=str(wps)) for n in (10, 20)), *valids)
 
 
-def test_kinds_are_told_apart_by_their_names():
-    assert parse_entry(valid(20, 42)) == ("valid", {"epoch": 1, "ppl": 42, "num_updates": 20})
-    epoch = '{"epoch": 1, "train_loss": "3", "train_train_wall": "7", "train_num_updates": "20"}'
-    assert parse_entry(epoch)[0] == "train"
-    assert parse_entry(epoch)[1] == {"epoch": 1, "loss": 3, "train_wall": 7, "num_updates": 20}
+def titles(figure):
+    return [axis.get_title(loc="left").split()[0] for axis in figure.axes]
 
 
-@pytest.mark.parametrize("line", ["", "loading data", "{'epoch': 1}", inner(10)[:-5], '{"a": "b"}'])
-def test_other_lines_are_skipped(line):
-    assert parse_entry(line) is None
-
-
-def test_after_a_resume_the_last_entry_counts(tmp_path):
-    numbers = ((10, "5"), (20, "4"), (20, "3"), (30, "2"))
-    log = write_log(tmp_path / "log", *(inner(n, nll_loss=loss) for n, loss in numbers))
-    entries = read_entries(log, "train_inner")
-    assert [(e["num_updates"], e["nll_loss"]) for e in entries] == [(10, 5), (20, 3), (30, 2)]
+def points(line):
+    return line.get_xydata().tolist()
 
 
 def test_curves_show_the_logged_numbers(log, tmp_path):
     plain = write_log(tmp_path / "plain.log", inner(10), inner(30), valid(30, 50))
     loss, kl, ppl = program.draw([("R-Drop", log), ("plain", plain)]).axes
     assert [line.get_label() for line in loss.lines] == ["R-Drop", "plain"]
-    assert loss.lines[1].get_xydata().tolist() == [[10, 7.5], [30, 7.5]]
-    assert [line.get_xydata().tolist() for line in kl.lines] == [[[10, 0.1], [20, 0.2]]]
-    assert ppl.lines[0].get_xydata().tolist() == [[10, 99.5], [20, 42]]
+    assert points(loss.lines[1]) == [[10, 7.5], [30, 7.5]]
+    assert [points(line) for line in kl.lines] == [[[10, 0.1], [20, 0.2]]]
+    assert points(ppl.lines[0]) == [[10, 99.5], [20, 42]]
+    assert {axis.get_xlabel() for axis in (loss, kl, ppl)} == {"updates"}
 
 
-def test_only_plain_runs_leave_the_kl_panel_empty(tmp_path):
-    figure = program.draw([("plain", write_log(tmp_path / "log", inner(10)))])
-    assert "not logged" in [text.get_text() for text in figure.axes[1].texts]
+def test_panels_that_no_run_has_are_left_out(tmp_path, log):
+    plain = write_log(tmp_path / "plain.log", inner(10))
+    assert titles(program.draw([("plain", plain)])) == ["Training"]
+    assert titles(program.draw([("plain", plain), ("R-Drop", log)])) == [
+        *("Training", "KL", "Validation")
+    ]
+
+
+def test_bleu(tmp_path):
+    runs = []
+    for name, bleus in (("R-Drop", (1.5, 30)), ("plain", (1, 28))):
+        valids = (valid(n, 50, bleu=bleu) for n, bleu in zip((10, 20), bleus))
+        runs.append((name, write_log(tmp_path / name, inner(10), *valids)))
+    *_, bleu = program.draw(runs).axes
+    assert bleu.get_title(loc="left") == "Validation BLEU"
+    assert [points(line) for line in bleu.lines] == [
+        [[10, 1.5], [20, 30]],
+        [[10, 1], [20, 28]],
+    ]
+
+
+def test_the_second_row_is_by_wall_time(tmp_path):
+    slow = timed_log(tmp_path / "slow", 50, valid(15, 40))  # 10 updates in 2 minutes
+    fast = timed_log(tmp_path / "fast", 100, valid(20, 30))
+    *_, loss, ppl = program.draw([("slow", slow), ("fast", fast)]).axes
+    assert loss.get_xlabel() == ppl.get_xlabel() == "minutes of training"
+    assert [points(line) for line in loss.lines] == [[[2, 7.5], [4, 7.5]], [[1, 7.5], [2, 7.5]]]
+    assert [points(line) for line in ppl.lines] == [[[3, 40]], [[2, 30]]]
+
+
+def test_long_trainings_are_in_hours(tmp_path):
+    figure = program.draw([("long", timed_log(tmp_path / "long", 0.5))])
+    assert figure.axes[1].get_xlabel() == "hours of training"
+    assert points(figure.axes[1].lines[0])[1][0] == pytest.approx(20 * 600 / 0.5 / 3600)
+
+
+def test_without_the_speed_of_all_runs_there_is_no_second_row(tmp_path):
+    runs = [("a", timed_log(tmp_path / "a", 50)), ("b", write_log(tmp_path / "b", inner(10)))]
+    assert titles(program.draw(runs)) == ["Training"]
+
+
+def test_two_runs_of_one_name_are_both_drawn(tmp_path, log):
+    other = write_log(tmp_path / "other.log", inner(40))
+    loss = program.draw([("run", log), ("run", other)]).axes[0]
+    assert len(loss.lines) == 2
+    assert loss.lines[0].get_color() != loss.lines[1].get_color()
 
 
 @pytest.mark.parametrize(("name", "start"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml")])
