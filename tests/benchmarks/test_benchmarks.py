@@ -15,6 +15,7 @@ sys.path.insert(0, str(BENCHMARKS))
 import loss_head  # noqa: E402
 import measure  # noqa: E402
 import plot  # noqa: E402
+import preparation  # noqa: E402
 import train_step  # noqa: E402
 
 SMALL = loss_head.Case(tokens=6, classes=50, width=8, dtype="float32", device="cpu")
@@ -110,3 +111,15 @@ def test_from_command_to_picture(tmp_path):
     with pytest.raises(SystemExit, match="no loss head with 9 tokens"):
         plot.main([f"--csv={results}", "--tokens=9", f"--out={picture}"])
     assert sorted(tmp_path.iterdir()) == [picture, results]
+
+
+def test_preparation_is_timed_for_every_number_of_workers(tmp_path, capsys, monkeypatch):
+    for language, line in {"en": "A line.", "de": "Eine Zeile."}.items():
+        (tmp_path / language).write_text(f"{line}\n" * 30)
+    texts = [str(tmp_path / language) for language in ("en", "de")]
+    options = ["--languages", "en", "de", "--pairs", "200", "--workers", "1", "2", "--repeats", "1"]
+    monkeypatch.setattr(sys, "argv", ["preparation.py", "--texts", *texts, *options])
+    preparation.main()
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["| 1", "| 2"]
+    assert rows[0][2] == "1.00" and all(int(row[3]) > 5 for row in rows)

@@ -147,7 +147,13 @@ def test_wmt14(shared_data, tmp_path, run, pair, other):
     assert len(lines_of(subwords / "test.en")) == 3003
     assert any("@-@" in line for line in lines_of(tmp_path / "out" / "corpus" / f"train.{other}"))
 
-    two_updates(run, f"wmt14_{pair}", "--alpha", "3", validate=("--save-interval-updates", "1"))
+    processes = "2" if pair == "en_fr" else "1"
+    options = ("--alpha", "3", "--processes", processes)
+    printed = two_updates(run, f"wmt14_{pair}", *options, validate=("--save-interval-updates", "1"))
+    assert f"{processes} x {16 // int(processes)} batches of 4096 tokens an update" in printed
+    log = (tmp_path / "out" / "rdrop-alpha3-seed1" / "train.log").read_text()
+    assert f"'distributed_world_size': {processes}," in log
+    assert log.count('"train_num_updates": "2"') == 1
     printed = run(
         *(f"wmt14_{pair}", "evaluate.sh", "--cpu", "--beam", "1"),
         *("--average-updates", "2", "rdrop-alpha3-seed1"),
@@ -166,3 +172,52 @@ def test_multi30k_both_ways(shared_data, tmp_path, run):
         source = "de" if direction else "en"
         printed = run("multi30k_en_de", "evaluate.sh", *options)
         assert f"==> {source}-" in printed and re.search(r"^BLEU = \d", printed, re.M)
+
+
+@pytest.mark.parametrize(
+    "script, options, message",
+    [
+        ("prepare.sh", ("--orig", "nowhere"), "there is no folder nowhere"),
+        ("prepare.sh", ("--subword", "bytes"), "--subword is sentencepiece or subword-nmt"),
+        ("prepare.sh", ("--bpe-size", "many"), "--bpe-size must be a whole number above 0"),
+        ("prepare.sh", ("--speed",), "unknown option --speed"),
+        ("prepare.sh", ("--orig",), "--orig needs a value"),
+        ("train.sh", (), "run prepare.sh first"),
+        ("train.sh", ("--seed", "0"), "--seed must be a whole number above 0"),
+        ("evaluate.sh", (), "name the RUN to evaluate"),
+        ("evaluate.sh", ("nothing",), "there is no run"),
+        ("evaluate.sh", ("--subset", "train", "x"), "--subset is test or valid"),
+    ],
+)
+def test_mistakes_get_one_sentence(run, script, options, message):
+    *_, last = run("multi30k_en_de", script, *options, fails=True).splitlines()
+    assert last.startswith(f"{script}: ") and message in last
+
+
+def test_mistakes_of_many_processes(run, tmp_path):
+    (tmp_path / "out" / "binarized").mkdir(parents=True)
+    two = ("--cpu", "--processes", "2")
+    printed = run("multi30k_en_de", "train.sh", *two, fails=True)
+    assert "1 batches of an update cannot be shared by 2 processes" in printed
+    printed = run("wmt14_en_de", "train.sh", "--cpu", fails=True, WORLD_SIZE="2")
+    assert "this script starts torchrun itself" in printed
+    printed = run("wmt14_en_de", "train.sh", "--cpu", "--precision", "bf16", fails=True)
+    assert "fairseq does not run bf16 on a CPU" in printed
+
+
+@pytest.mark.parametrize(
+    "benchmark", sorted(path.parent.name for path in EXAMPLES.glob("*/corpus.json"))
+)
+@pytest.mark.parametrize("script", ["prepare.sh", "train.sh", "evaluate.sh"])
+def test_help(run, benchmark, script):
+    printed = run(benchmark, script, "--help")
+    assert printed.startswith(f"Usage: bash examples/translation/{benchmark}/{script}")
+
+
+def test_without_network_every_missing_file_is_listed(run):
+    """An unreachable proxy stands for no network."""
+    proxy = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    printed = run("multi30k_en_de", "prepare.sh", fails=True, no_proxy="", **proxy)
+    for name in ("train.en.gz", "val.de.gz", "test_2016_flickr.de.gz"):
+        assert re.search(rf"from https://\S*/{name} ", printed)
+        assert re.search(rf"to +/.*/out/orig/{name}", printed)
