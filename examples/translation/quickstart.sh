@@ -21,6 +21,8 @@ constant_share=0.5     # of the time at the full learning rate; in the rest it f
 # Threads that wait for each other by spinning make a busy machine many times slower.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
+. "$(dirname "${BASH_SOURCE[0]}")/lib/checkpoints.sh"
+
 usage() {
     cat <<EOF
 Usage: bash examples/translation/quickstart.sh [OPTIONS]
@@ -194,19 +196,6 @@ fairseq_train() {
         --keep-interval-updates 1 --log-format json --log-interval 10 \
         --log-file "$folder/train.log" 2>&1 | tee -a "$log" |
         python "$repo/scripts/show_training.py"
-}
-
-# fairseq writes one checkpoint under a temporary name and then copies it to checkpoint_last.pt:
-# when killed in that instant, that copy is torn and the original is to be taken.
-keep_whole_checkpoint() {
-    local last=$1/checkpoint_last.pt
-    if [ -e "$last" ] && ! python -m zipfile --test "$last" >/dev/null 2>&1; then
-        say "      $last was cut short: going back to the one before"
-        rm "$last"
-        for earlier in "$1"/checkpoint_*_*.pt; do
-            [ ! -e "$earlier" ] || mv "$earlier" "$last"
-        done
-    fi
 }
 
 last_update() { grep -o 'num_updates": "[0-9]*' "$1/train.log" | tail -n 1 | tr -dc 0-9; }

@@ -55,6 +55,8 @@ class Checkout:
         for part in ("scripts", ".venv/bin", QUICKSTART.parent):
             (folder / part).mkdir(parents=True)
         shutil.copy(REPOSITORY / QUICKSTART, folder / QUICKSTART)
+        library = QUICKSTART.parent / "lib"
+        shutil.copytree(REPOSITORY / library, folder / library)
         for name in ("show_training.py", "training_log.py"):
             shutil.copy(REPOSITORY / "scripts" / name, folder / "scripts")
         (folder / "scripts" / "install.sh").write_text("echo installed\n")

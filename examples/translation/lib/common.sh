@@ -1,4 +1,4 @@
-# What the scripts of every benchmark share: where things are, messages, whole checkpoints.
+# What the scripts of every benchmark share: where things are, languages, messages.
 # Sourced by a script in a folder of examples/translation, which is named after the benchmark.
 
 if [ "${BASH_VERSINFO[0]}${BASH_VERSINFO[1]}" -lt 44 ]; then
@@ -12,6 +12,8 @@ repo=$(cd "$benchmark_dir/../../.." && pwd)
 program=$(basename "$0")
 table=$benchmark_dir/corpus.json
 out=$repo/runs/$benchmark
+
+. "$(dirname "${BASH_SOURCE[0]}")/checkpoints.sh"
 
 # Threads that wait for each other by spinning make a busy machine many times slower.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
@@ -48,22 +50,4 @@ print(*json.load(open(sys.argv[1]))["languages"])' "$table")
 # How fairseq is to join the subwords: as the preparation split them.
 joining_of_subwords() {
     if [ -e "$out/subwords/spm.model" ]; then echo sentencepiece; else echo '@@ '; fi
-}
-
-# fairseq writes one checkpoint under a temporary name and then copies it to checkpoint_last.pt:
-# when killed in that instant, that copy is torn and the newest of the others is to be taken.
-keep_whole_checkpoint() {
-    local folder=$1 earlier
-    local last=$folder/checkpoint_last.pt
-    rm -f "$folder"/*.pt.tmp
-    if [ ! -e "$last" ] || python -m zipfile --test "$last" >/dev/null 2>&1; then return; fi
-    say "$last was cut short: going back to the one before"
-    rm "$last"
-    for earlier in $(ls -t "$folder"/checkpoint*.pt 2>/dev/null); do
-        if python -m zipfile --test "$earlier" >/dev/null 2>&1; then
-            cp "$earlier" "$last.tmp"
-            mv "$last.tmp" "$last"
-            return
-        fi
-    done
 }
