@@ -101,6 +101,8 @@ def test_iwslt14_de_en(shared_data, tmp_path, run):
     dictionaries = [tmp_path / "out" / "binarized" / f"dict.{lang}.txt" for lang in ("de", "en")]
     assert dictionaries[0].read_bytes() == dictionaries[1].read_bytes()
     assert run("iwslt14_de_en", "prepare.sh", *options).count("already there") == 3
+    printed = run("iwslt14_de_en", "prepare.sh", "--orig", "originals", fails=True)
+    assert "was begun with other settings (subword-nmt 500 --lowercase" in printed
 
     for options in ((), ("--baseline",)):
         two_updates(run, "iwslt14_de_en", *options)
@@ -221,3 +223,25 @@ def test_without_network_every_missing_file_is_listed(run):
     for name in ("train.en.gz", "val.de.gz", "test_2016_flickr.de.gz"):
         assert re.search(rf"from https://\S*/{name} ", printed)
         assert re.search(rf"to +/.*/out/orig/{name}", printed)
+
+
+def test_slurm_example_names_the_machines(tmp_path):
+    """With stand-ins for SLURM's programs and for train.sh, which prints what it is given."""
+    stand_ins = {
+        "bin/scontrol": "echo first; echo second",
+        "bin/srun": 'exec "$@"',
+        "examples/translation/wmt14_en_de/train.sh": 'echo "$@"',
+    }
+    for name, command in stand_ins.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{command}\n")
+        (tmp_path / name).chmod(0o755)
+    slurm = {"SLURM_JOB_NODELIST": "both", "SLURM_NNODES": "2", "SLURM_NODEID": "1"}
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    printed = subprocess.check_output(
+        ["bash", str(EXAMPLES / "train.sbatch")],
+        cwd=tmp_path,
+        env={**os.environ, **slurm, "PATH": path},
+        text=True,
+    )
+    assert printed == "--nodes 2 --node-rank 1 --master first:29500\n"

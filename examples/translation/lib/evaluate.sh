@@ -31,7 +31,8 @@ evaluate() {
     log=$out/$run/generate-$subset-$checkpoint-beam$beam-lenpen$lenpen.log
     choose_checkpoint
     local reference=$out/corpus/$subset.$target
-    there "$log" || translate
+    # What is older than the model was made with an earlier one, before the training continued.
+    if [ "$log" -nt "$model" ]; then say "already there: $log"; else translate; fi
     say "$source-$target $subset, $run, $checkpoint checkpoint, beam $beam, length penalty $lenpen"
     python "$repo/scripts/score_bleu.py" --sys "$log" --ref "$reference" "${score_options[@]}"
     python "$repo/scripts/score_bleu.py" --sys "$log" --ref "$reference" --detokenize "$target"
@@ -67,7 +68,7 @@ read_evaluation_options() {
 
 choose_checkpoint() {
     model=$out/$run/checkpoint_$checkpoint.pt
-    if [ "$checkpoint" != best ] && [ ! -e "$model" ]; then
+    if [ "$checkpoint" != best ] && [ ! "$model" -nt "$out/$run/checkpoint_last.pt" ]; then
         python "$repo/scripts/average_checkpoints.py" --dir "$out/$run" "${average[@]}" --out "$model"
     fi
     [ -e "$model" ] || die "there is no $model: has the training come to its first validation?"

@@ -52,11 +52,24 @@ prepare() {
     mkdir -p "$out"
     trap 'echo "$program: stopped; the same command continues from here." >&2; exit 130' INT TERM
 
+    refuse_other_settings
     get_originals
     there "$out/corpus" || make_corpus
     there "$out/subwords" || split_into_subwords
     there "$out/binarized" || binarize
     say "prepared: $out/binarized, made as $out/manifest.json says"
+}
+
+# A finished stage is skipped, so it must have been made as it would be made now.
+refuse_other_settings() {
+    local settings="$subword $bpe_size ${corpus_settings[*]} ${held_out[*]} ${subword_settings[*]}"
+    if [ ! -e "$out/settings" ]; then
+        echo "$settings" >"$out/settings.tmp"
+        mv "$out/settings.tmp" "$out/settings"
+    elif [ "$settings" != "$(cat "$out/settings")" ]; then
+        die "$out was begun with other settings ($(cat "$out/settings")):" \
+            "remove it, or name another place with --out"
+    fi
 }
 
 get_originals() {
