@@ -7,7 +7,9 @@ leaves all others alone.
 import argparse
 import collections
 import functools
+import os
 import re
+import sys
 import types
 import typing
 from pathlib import Path
@@ -16,7 +18,7 @@ import fairseq
 import numpy as np
 import omegaconf
 import torch
-from fairseq import utils
+from fairseq import checkpoint_utils, utils
 from fairseq.data import (
     bucket_pad_length_dataset,
     data_utils,
@@ -24,6 +26,7 @@ from fairseq.data import (
     token_block_dataset,
 )
 from fairseq.distributed import utils as distributed_utils
+from fairseq.file_io import PathManager
 from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
 
 PLUGIN_DIR = Path(__file__).resolve().parent
@@ -40,6 +43,11 @@ def mend_fairseq() -> None:
     elif FAIRSEQ == (0, 12, 2) and torch.__version__ >= (2, 0):
         disable_encoder_fast_path()
     utils.import_user_module = accept_imported_plugin(utils.import_user_module)
+    checkpoint_utils._torch_persistent_save = torch.save  # tries again behind what a failure left
+    PathManager.copy = staticmethod(copy_whole(PathManager.copy))
+    if "fairseq_cli.train" in sys.modules:
+        train = sys.modules["fairseq_cli.train"]
+        train.train = stop_at_max_update(train.train)
     if NUMPY_2:
         restore_numpy_names()
 
@@ -113,6 +121,36 @@ def is_this_plugin(user_dir: Path) -> bool:
     if user_dir.exists():
         return user_dir.samefile(PLUGIN_DIR)
     return str(user_dir) == PLUGIN_DIR.name
+
+
+def copy_whole(copy):
+    """fairseq copies a checkpoint straight to ``checkpoint_last.pt``: when killed, that is torn.
+
+    No version can continue from a torn checkpoint, and the one before it is lost. Here the copy
+    gets its name when it is whole, as the first of the checkpoints does in fairseq itself.
+    """
+
+    @functools.wraps(copy)
+    def copy_and_rename(src_path, dst_path, overwrite=False):
+        if not PathManager.supports_rename(dst_path):
+            return copy(src_path, dst_path, overwrite)
+        copied = copy(src_path, f"{dst_path}.tmp", overwrite=True)
+        os.replace(f"{dst_path}.tmp", dst_path)
+        return copied
+
+    return copy_and_rename
+
+
+def stop_at_max_update(train):
+    """fairseq makes one update more each time a training at its ``--max-update`` is continued."""
+
+    @functools.wraps(train)
+    def train_unless_done(cfg, trainer, task, epoch_itr):
+        if 0 < cfg.optimization.max_update <= trainer.get_num_updates():
+            return [None], True
+        return train(cfg, trainer, task, epoch_itr)
+
+    return train_unless_done
 
 
 def disable_encoder_fast_path() -> None:

@@ -124,6 +124,15 @@ def load(path):
     return state
 
 
+def save(state, path):
+    """Write a checkpoint. Raises OSError, which says why, where PyTorch has a RuntimeError."""
+    try:
+        with open(path, "wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:
+        raise (error.__context__ or error) from None
+
+
 def positive(text):
     """Return a number of checkpoints from the command line."""
     if int(text) < 1:
@@ -160,8 +169,8 @@ def main(argv=None):
         print("Averaging", *paths)
         state = average(paths)
         with whole_file(args.out) as out:
-            torch.save(state, out)
-    except (AveragingError, OSError, RuntimeError) as error:  # RuntimeError: torch.save, no space
+            save(state, out)
+    except (AveragingError, OSError, RuntimeError) as error:
         sys.exit(f"{parser.prog}: {error}")
 
 
