@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 from conftest import RDROP, TINY_TRANSFORMER
-from training_process import die, fairseq_train
+from training_process import befall, fairseq_train, full_disk, killed
 
 import rdrop_fairseq  # noqa: F401  (its allow-list lets torch.load read fairseq's checkpoints)
 
@@ -64,11 +64,25 @@ def names(folder):
 )
 def test_ends_as_if_never_killed(corpus, undisturbed, tmp_path, moment, count):
     train = partial(fairseq_train, corpus.translation, tmp_path, *ARGUMENTS)
-    assert train(prepare=partial(die, moment, count)) == -9
+    assert train(prepare=partial(befall, killed, moment, count)) == -9
     checkpoints(tmp_path)  # whatever has the name of a checkpoint can be loaded
     assert train() == 0
-    assert names(tmp_path) == names(undisturbed)
+    assert_as_undisturbed(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize(("moment", "count"), [("writing", 3), ("copying", 4)])
+def test_a_disk_that_is_full_for_a_moment(corpus, undisturbed, tmp_path, moment, count):
+    train = partial(fairseq_train, corpus.translation, tmp_path, *ARGUMENTS)
+    assert train(prepare=partial(befall, full_disk, moment, count)) == 1
+    assert "No space left on device" in (tmp_path / "output.log").read_text()
+    checkpoints(tmp_path)
+    assert train() == 0
+    assert_as_undisturbed(tmp_path, undisturbed)
+
+
+def assert_as_undisturbed(folder, undisturbed):
+    assert names(folder) == names(undisturbed)
     expected = checkpoints(undisturbed)
-    for name, state in checkpoints(tmp_path).items():
+    for name, state in checkpoints(folder).items():
         assert_same(state["model"], expected[name]["model"])
         assert_same(state["last_optimizer_state"], expected[name]["last_optimizer_state"])

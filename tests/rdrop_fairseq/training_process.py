@@ -3,6 +3,7 @@
 Each process is forked from one that has imported fairseq, and then runs what the command runs.
 """
 
+import errno
 import io
 import itertools
 import multiprocessing
@@ -48,8 +49,16 @@ def _train(words, folder, prepare):
     train.cli_main()
 
 
-def die(moment, count) -> None:
-    """Have this process killed in the ``count``-th call of a function, which ``moment`` names."""
+def killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def full_disk() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def befall(blow, moment, count) -> None:
+    """Have ``blow`` called in the ``count``-th call of a function, which ``moment`` names."""
     import torch
     from fairseq import checkpoint_utils
     from fairseq.tasks.translation import TranslationTask
@@ -65,13 +74,13 @@ def die(moment, count) -> None:
     original = getattr(owner, name)
     calls = itertools.count(1)
 
-    def deadly(*arguments, **options):
+    def struck(*arguments, **options):
         if next(calls) == count:
             act(original, *arguments, **options)
-            os.kill(os.getpid(), signal.SIGKILL)
+            blow()
         return original(*arguments, **options)
 
-    setattr(owner, name, deadly)
+    setattr(owner, name, struck)
 
 
 def _all_of_it(original, *arguments, **options):
