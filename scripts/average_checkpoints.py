@@ -15,7 +15,8 @@ import torch  # noqa: E402
 from whole import whole_file  # noqa: E402
 
 # The plugin lets PyTorch load fairseq's checkpoints safely
-from rdrop_fairseq.compat import CHECKS_TYPES, why_not_loaded  # noqa: E402
+from rdrop_fairseq.compat import CHECKS_TYPES  # noqa: E402
+from rdrop_fairseq.compat.checkpoints import why_not_loaded  # noqa: E402
 
 BY_EPOCH = re.compile(r"checkpoint(\d+)\.pt")
 BY_UPDATES = re.compile(r"checkpoint_\d+_(\d+)\.pt")
@@ -122,6 +123,15 @@ def load(path):
     return state
 
 
+def save(state, path):
+    """Write a checkpoint. Raises OSError, which says why, where PyTorch has a RuntimeError."""
+    try:
+        with open(path, "wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:
+        raise (error.__context__ or error) from None
+
+
 def positive(text):
     """Return a number of checkpoints from the command line."""
     if int(text) < 1:
@@ -158,8 +168,8 @@ def main(argv=None):
         print("Averaging", *paths)
         state = average(paths)
         with whole_file(args.out) as out:
-            torch.save(state, out)
-    except (AveragingError, OSError, RuntimeError) as error:  # RuntimeError: torch.save, no space
+            save(state, out)
+    except (AveragingError, OSError, RuntimeError) as error:
         sys.exit(f"{parser.prog}: {error}")
 
 

@@ -1,9 +1,9 @@
-# Repairs the checkpoints of a training that was killed; needs a function `say`.
+# Repairs the checkpoints of a training that was cut short; needs a function `say`.
 
 is_whole() { python -m zipfile --test "$1" >/dev/null 2>&1; }
 
-# fairseq writes one checkpoint under a temporary name and then copies it to checkpoint_last.pt:
-# when killed in that instant, that copy is torn and the newest of the others is to be taken.
+# With the plugin, fairseq gives a checkpoint its name when it is whole. Where the machine itself went
+# down checkpoint_last.pt may be torn all the same, and the newest of the others is to be taken.
 keep_whole_checkpoint() {
     local folder=$1 earlier
     local last=$folder/checkpoint_last.pt
