@@ -37,7 +37,7 @@ LOSSES = (reference, fused_from_logits, fused_from_features)
 
 
 def edge_case(classes=50, tokens=6, largest=3.0, same=False, padding=False):
-    """Features ``(2, T, 1)`` that are powers of two, so that half precision has the exact logits."""
+    """Features ``(2, T, 1)`` of powers of two, so that half precision has the exact logits."""
     generator = torch.Generator().manual_seed(classes)
     features = torch.tensor([1.0, -1.0, 0.5]).repeat(tokens)[: 2 * tokens].view(2, tokens, 1)
     if same:
