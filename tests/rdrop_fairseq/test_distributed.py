@@ -120,7 +120,7 @@ def two_rank_trainings():
 def finish(processes, outputs):
     """Wait for all; what they wrote, or a failure that shows it."""
     try:
-        codes = [process.wait(timeout=400) for process in processes]
+        codes = [process.wait(timeout=1200) for process in processes]
     finally:
         for process in processes:
             process.kill()
