@@ -7,6 +7,7 @@ leaves all others alone.
 import argparse
 import collections
 import functools
+import pickle
 import re
 import types
 import typing
@@ -17,7 +18,7 @@ import fairseq
 import numpy as np
 import omegaconf
 import torch
-from fairseq import utils
+from fairseq import checkpoint_utils, utils
 from fairseq.data import (
     bucket_pad_length_dataset,
     data_utils,
@@ -31,16 +32,20 @@ from fairseq.trainer import Trainer
 PLUGIN_DIR = Path(__file__).resolve().parent
 FAIRSEQ = tuple(int(number) for number in re.findall(r"\d+", fairseq.__version__)[:3])
 NUMPY_2 = int(np.__version__.split(".")[0]) >= 2
+CHECKS_TYPES = torch.__version__ >= (2, 6)  # when it loads a checkpoint: weights_only=True
 
 
 def mend_fairseq() -> None:
     """Apply every mend that the installed versions need."""
-    if torch.__version__ >= (2, 6):
+    if CHECKS_TYPES:
         torch.serialization.add_safe_globals(checkpoint_types())
     if FAIRSEQ > (0, 12, 2):
         data_utils.batch_by_size = keep_last_batch(data_utils.batch_by_size)
     elif FAIRSEQ == (0, 12, 2) and torch.__version__ >= (2, 0):
         disable_encoder_fast_path()
+    checkpoint_utils.load_checkpoint_to_cpu = explain_refusal(
+        checkpoint_utils.load_checkpoint_to_cpu
+    )
     utils.import_user_module = accept_imported_plugin(utils.import_user_module)
     Trainer.train_step = overflow_without_gpu(leave_out_empty_batches(Trainer.train_step))
     Trainer._set_seed = seed_ranks_apart(Trainer._set_seed)
@@ -76,6 +81,37 @@ def checkpoint_types() -> list:
         distributed_utils._TensorPlaceholder,
     ]
     return [argparse.Namespace, *arrays, *broadcast]
+
+
+class CheckpointError(Exception):
+    """Why a checkpoint was not loaded, in a sentence for the user."""
+
+
+def explain_refusal(load_checkpoint):
+    """PyTorch names no file that is damaged, and tells how to load a hostile one regardless."""
+
+    @functools.wraps(load_checkpoint)
+    def load_or_explain(path, *args, **kwargs):
+        try:
+            return load_checkpoint(path, *args, **kwargs)
+        except FileNotFoundError:
+            raise
+        except (pickle.UnpicklingError, OSError, RuntimeError, EOFError) as error:
+            raise CheckpointError(why_not_loaded(path, error)) from None
+
+    return load_or_explain
+
+
+def why_not_loaded(path, error: Exception) -> str:
+    """A sentence on a checkpoint for which ``torch.load`` raised ``error``."""
+    refused = re.search(r"GLOBAL ([\w.]*\w)", str(error))
+    if refused:
+        return (
+            f"{path} was not loaded: it asks for {refused[1]}, which fairseq's checkpoints do not "
+            "hold and which may run a command of whoever made it."
+        )
+    reason = str(error).partition("\n")[0]
+    return f"{path} is cut short, or no checkpoint of fairseq: {type(error).__name__}: {reason}"
 
 
 def keep_last_batch(batch_by_size):
