@@ -1,6 +1,9 @@
 # Repairs the checkpoints of a training that was killed; needs a function `say`.
 
-is_whole() { python -m zipfile --test "$1" >/dev/null 2>&1; }
+# Whether a checkpoint is there to its end, and each byte as it was written.
+is_whole() {
+    python -c 'import sys, zipfile; sys.exit(zipfile.ZipFile(sys.argv[1]).testzip())' "$1" 2>/dev/null
+}
 
 # fairseq writes one checkpoint under a temporary name and then copies it to checkpoint_last.pt:
 # when killed in that instant, that copy is torn and the newest of the others is to be taken.
