@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw time and memory of the loss head against the size of the vocabulary, from results.csv."""
+"""Draw how time and memory of the loss head grow with V and with N, from results.csv."""
 
 import argparse
 import csv
@@ -23,52 +23,63 @@ COLOURS = {  # Okabe and Ito's, told apart by colour-blind eyes too
 }
 
 
-def latest(rows: list, **wanted: str) -> dict:
-    """The last row of each (variant, V) that has the wanted values."""
+def latest(rows: list, along: str, **wanted: str) -> dict:
+    """The last row of each (variant, value of ``along``) that has the wanted values."""
     chosen = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
-    return {(row["variant"], int(row["classes"])): row for row in chosen}
+    return {(row["variant"], int(row[along])): row for row in chosen}
 
 
-def draw(points: dict, tokens: str):
-    """A figure with a panel for time and one for memory."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for axis, (field, title) in zip(axes, PANELS):
-        for variant, colour in COLOURS.items():
-            curve = sorted(
-                (classes, float(row[field]))
-                for (name, classes), row in points.items()
-                if name == variant and row[field]
-            )
-            if curve:
-                axis.plot(*zip(*curve), "o-", color=colour, label=variant)
-        ticks = sorted({classes for _, classes in points})
-        axis.set(xscale="log", yscale="log", title=title, xlabel="vocabulary V")
-        axis.set_xticks(ticks, [f"{tick / 1000:.0f}k" for tick in ticks])
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.yaxis.set_major_formatter("{x:g}")
-        axis.grid(color="#e6e6e6")
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(frameon=False)
-    figure.suptitle(f"Loss head, N = {int(tokens):,} target tokens in each of two views")
+def draw_panel(axis, points: dict, field: str):
+    """A curve for each variant; what was not measured has no point."""
+    for variant, colour in COLOURS.items():
+        curve = sorted(
+            (size, float(row[field]))
+            for (name, size), row in points.items()
+            if name == variant and row[field]
+        )
+        if curve:
+            axis.plot(*zip(*curve), "o-", color=colour, label=variant)
+    ticks = sorted({size for _, size in points})
+    axis.set(xscale="log", yscale="log")
+    axis.set_xticks(ticks, [f"{tick / 1000:.0f}k" for tick in ticks])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter("{x:g}")
+    axis.grid(color="#e6e6e6")
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def draw(against: dict):
+    """A figure with a row of panels, time and memory, for each title of ``against``."""
+    figure, axes = plt.subplots(len(against), 2, figsize=(10, 7.5), layout="constrained")
+    for row, (title, points) in zip(axes, against.items()):
+        for axis, (field, unit) in zip(row, PANELS):
+            draw_panel(axis, points, field)
+            axis.set(title=unit, xlabel=title)
+    axes[0][0].legend(frameon=False)
+    figure.suptitle("Loss head: N target tokens in each of two views, vocabulary V")
     return figure
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--csv", type=Path, default=HERE / "results.csv")
-    parser.add_argument("--tokens", default="4096", help="N of the rows to draw")
+    parser.add_argument("--tokens", default="4096", help="N where V grows")
+    parser.add_argument("--classes", default="10152", help="V where N grows")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--out", type=Path, default=HERE / "loss_head.png")
     args = parser.parse_args(argv)
     with open(args.csv, newline="") as file:
         rows = list(csv.DictReader(file))
-    points = latest(
-        rows, benchmark="loss_head", tokens=args.tokens, device=args.device, dtype=args.dtype
-    )
-    if not points:
-        sys.exit(f"{parser.prog}: {args.csv} has no loss head with {args.tokens} tokens to draw")
-    figure = draw(points, args.tokens)
+    heads = {"benchmark": "loss_head", "device": args.device, "dtype": args.dtype}
+    against = {
+        f"V (N = {int(args.tokens):,})": latest(rows, "classes", tokens=args.tokens, **heads),
+        f"N (V = {int(args.classes):,})": latest(rows, "tokens", classes=args.classes, **heads),
+    }
+    for title, points in against.items():
+        if not points:
+            sys.exit(f"{parser.prog}: {args.csv} has no loss head to draw against {title}")
+    figure = draw(against)
     unfinished = args.out.with_name(f".unfinished-{args.out.name}")
     figure.savefig(unfinished, dpi=150)
     unfinished.replace(args.out)

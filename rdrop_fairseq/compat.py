@@ -12,6 +12,7 @@ import re
 import types
 import typing
 from pathlib import Path
+from unittest import mock
 
 import fairseq
 import numpy as np
@@ -26,6 +27,7 @@ from fairseq.data import (
 )
 from fairseq.distributed import utils as distributed_utils
 from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
+from fairseq.trainer import Trainer
 
 PLUGIN_DIR = Path(__file__).resolve().parent
 FAIRSEQ = tuple(int(number) for number in re.findall(r"\d+", fairseq.__version__)[:3])
@@ -45,6 +47,8 @@ def mend_fairseq() -> None:
         checkpoint_utils.load_checkpoint_to_cpu
     )
     utils.import_user_module = accept_imported_plugin(utils.import_user_module)
+    Trainer.train_step = overflow_without_gpu(leave_out_empty_batches(Trainer.train_step))
+    Trainer._set_seed = seed_ranks_apart(Trainer._set_seed)
     if NUMPY_2:
         restore_numpy_names()
 
@@ -149,6 +153,59 @@ def is_this_plugin(user_dir: Path) -> bool:
     if user_dir.exists():
         return user_dir.samefile(PLUGIN_DIR)
     return str(user_dir) == PLUGIN_DIR.name
+
+
+def leave_out_empty_batches(train_step):
+    """Every fairseq forgets the tokens of a rank whose last batch of an update is empty.
+
+    That is the end of an epoch with ``--update-freq`` above 1, when the ranks have unequally many
+    batches. The gradient, divided by too few tokens, is then too large. A rank with nothing but
+    empty batches is no problem, nor is fully sharded training spared a pass that others wait for.
+    """
+
+    @functools.wraps(train_step)
+    def train_step_of_batches(trainer, samples, *args, **kwargs):
+        if not trainer.is_fsdp:
+            samples = [sample for sample in samples if sample] or samples[:1]
+        return train_step(trainer, samples, *args, **kwargs)
+
+    return train_step_of_batches
+
+
+def seed_ranks_apart(set_seed):
+    """Every fairseq seeds all ranks alike before an update.
+
+    Batches of one shape would then get the same dropout masks on every rank. The ranks' seeds lie
+    2**24 apart, further than a training has updates; the first rank keeps fairseq's. In fully
+    sharded training all ranks have to draw the same layers to drop, and fairseq's seeds stay.
+    """
+
+    @functools.wraps(set_seed)
+    def set_seed_of_rank(trainer):
+        set_seed(trainer)
+        rank = trainer.data_parallel_rank
+        if rank > 0 and not trainer.is_fsdp:
+            seed = trainer.cfg.common.seed + trainer.get_num_updates()
+            utils.set_torch_seed(seed + (rank << 24))
+
+    return set_seed_of_rank
+
+
+def overflow_without_gpu(train_step):
+    """Every fairseq moves a tensor to the GPU when fp16 overflows, even with ``--cpu``.
+
+    Training then stops with ``Torch not compiled with CUDA enabled``, where on a GPU it lowers the
+    loss scale and goes on.
+    """
+
+    @functools.wraps(train_step)
+    def train_step_on_its_device(trainer, *args, **kwargs):
+        if trainer.cuda:
+            return train_step(trainer, *args, **kwargs)
+        with mock.patch.object(torch.Tensor, "cuda", lambda tensor: tensor):
+            return train_step(trainer, *args, **kwargs)
+
+    return train_step_on_its_device
 
 
 def disable_encoder_fast_path() -> None:

@@ -106,10 +106,10 @@ def test_from_command_to_picture(tmp_path):
     options = ["--repeats=1", f"--csv={results}", "--variants", "fused from features"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
     assert "| fused from features |" in done.stdout
-    plot.main([f"--csv={results}", "--tokens=8", f"--out={picture}"])
+    plot.main([f"--csv={results}", "--tokens=8", "--classes=60", f"--out={picture}"])
     assert picture.read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(SystemExit, match="no loss head with 9 tokens"):
-        plot.main([f"--csv={results}", "--tokens=9", f"--out={picture}"])
+    with pytest.raises(SystemExit, match=r"no loss head to draw against V \(N = 9\)"):
+        plot.main([f"--csv={results}", "--tokens=9", "--classes=60", f"--out={picture}"])
     assert sorted(tmp_path.iterdir()) == [picture, results]
 
 

@@ -7,12 +7,12 @@ model=(--arch transformer --share-all-embeddings --dropout 0.3
     --encoder-layers 4 --encoder-embed-dim 128 --encoder-ffn-embed-dim 256 --encoder-attention-heads 4
     --decoder-layers 4 --decoder-embed-dim 128 --decoder-ffn-embed-dim 256 --decoder-attention-heads 4
     --encoder-normalize-before --decoder-normalize-before) # trains faster; their paper has it after
-# Small batches suit a CPU, on which an epoch costs about the same with any; a peak that suits them
+# Small batches and a peak that suits them: on a CPU large ones only make for fewer updates
 max_tokens=1024
 update_freq=1
 optimization=(--optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1
     --lr 2e-3 --lr-scheduler inverse_sqrt --warmup-updates 1000)
-reg_alpha=1            # a model this small underfits with the paper's 5
+reg_alpha=1            # a guess for so small a model; the paper's 5 was not tried
 max_updates=100000     # far beyond --patience
 validation=(--patience 10 --eval-bleu --eval-bleu-args '{"beam": 1}' --eval-bleu-detok moses
     --best-checkpoint-metric bleu --maximize-best-checkpoint-metric --keep-last-epochs 10)
