@@ -6,6 +6,7 @@ import re
 import stat
 import subprocess
 import sys
+from fractions import Fraction
 
 import forked
 import pytest
@@ -83,6 +84,25 @@ def test_fairseq_refuses_a_hostile_checkpoint(corpus, hostile, name):
     assert f"{hostile} was not loaded: it asks for posix.system" in last_line
     assert "weights_only" not in result.output  # PyTorch's advice how to load it regardless
     assert not command_ran(hostile)
+
+
+@needs_checked_types
+def test_an_old_checkpoint_is_loaded_as_the_readme_says(corpus, tmp_path):
+    """It asks for a type that the plugin does not allow, and that a plugin of the user's does."""
+    train = ("fairseq-train", corpus.translation, *TRAINING, *TINY_TRANSFORMER, "--max-update=1")
+    forked.run(*train, f"--save-dir={tmp_path}", f"--user-dir={PLUGIN}", "--no-epoch-checkpoints")
+    checkpoint = tmp_path / "checkpoint_last.pt"
+    torch.save({**torch.load(checkpoint), "old": Fraction(1, 3)}, checkpoint)
+    readme = (REPOSITORY / "README.md").read_text("utf-8")
+    (plugin,) = re.findall(r"^```python\n([^`]*add_safe_globals.*?)^```", readme, re.M | re.S)
+    (tmp_path / "allowed").mkdir()
+    (tmp_path / "allowed" / "__init__.py").write_text(plugin)
+    translate = ("fairseq-generate", corpus.translation, "--cpu", "--beam=1", "--max-len-b=3")
+    refused = forked.run(*translate, f"--path={checkpoint}", f"--user-dir={PLUGIN}")
+    assert "it asks for fractions.Fraction" in refused.output
+    loaded = forked.run(*translate, f"--path={checkpoint}", f"--user-dir={tmp_path / 'allowed'}")
+    assert loaded.status == 0, loaded.output
+    assert loaded.output.count("\nD-") == 53
 
 
 @needs_checked_types

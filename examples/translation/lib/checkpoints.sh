@@ -1,6 +1,9 @@
 # Repairs the checkpoints of a training that was cut short; needs a function `say`.
 
-is_whole() { python -m zipfile --test "$1" >/dev/null 2>&1; }
+# Whether a checkpoint is there to its end, and each byte as it was written.
+is_whole() {
+    python -c 'import sys, zipfile; sys.exit(zipfile.ZipFile(sys.argv[1]).testzip())' "$1" 2>/dev/null
+}
 
 # With the plugin, fairseq gives a checkpoint its name when it is whole. Where the machine itself went
 # down checkpoint_last.pt may be torn all the same, and the newest of the others is to be taken.
