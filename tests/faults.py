@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -16,12 +17,13 @@ def run_undisturbed(command, **options) -> float:
     return time.monotonic() - start
 
 
-def kill_at_random(command, seconds, begin_anew, times=10, seed=1, **options) -> None:
+def kill_at_random(command, seconds, check_end, out, times=10, seed=1, **options) -> None:
     """Start a command so many times and kill it, with all that it has started, at a random moment.
 
     Args:
         seconds: how long the command takes; it is killed before, wherever that may be.
-        begin_anew: called when it has ended before it was killed, to take away what it made.
+        check_end: called when it has ended before it was killed.
+        out: what it makes, which is then removed.
     """
     chance = random.Random(seed)
     killed = 0
@@ -36,7 +38,8 @@ def kill_at_random(command, seconds, begin_anew, times=10, seed=1, **options) ->
         if process.wait() == -signal.SIGKILL:
             killed += 1
         else:
-            begin_anew()
+            check_end()
+            shutil.rmtree(out)
 
 
 @contextlib.contextmanager

@@ -93,9 +93,13 @@ def test_preparation_killed_ten_times_makes_the_same_bytes(prepared, scripts):
     undisturbed, seconds = prepared
     command = scripts.command("prepare.sh", *PREPARATION)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **scripts.options}
-    kill_at_random(command, seconds, lambda: shutil.rmtree(scripts.out), **quiet)
+
+    def check():
+        assert contents(scripts.out, but=LOG) == contents(undisturbed, but=LOG)
+
+    kill_at_random(command, seconds, check, scripts.out, **quiet)
     run_undisturbed(command, **quiet)
-    assert contents(scripts.out, but=LOG) == contents(undisturbed, but=LOG)
+    check()
 
 
 def without(prepared, scripts, stage):
@@ -124,8 +128,11 @@ def test_preparation_on_a_full_disk(prepared, scripts, stage):
 def test_preparation_interrupted(prepared, scripts):
     """In its last stage, by a fairseq-preprocess that has made half and then gets a Ctrl-C."""
     without(prepared, scripts, "binarized")
-    half = 'mkdir -p "$dir"; echo half >"$dir/dict.en.txt"; kill -INT 0; sleep 60'
-    scripts.stand_in("fairseq-preprocess", f"dir={scripts.out}/binarized.tmp; {half}")
+    scripts.stand_in(
+        "fairseq-preprocess",
+        'while [ "$1" != --destdir ]; do shift; done',
+        'mkdir -p "$2"; echo half >"$2/dict.en.txt"; kill -INT 0; sleep 60',
+    )
     status, printed = scripts.run("prepare.sh", *PREPARATION)
     assert status == 130
     assert printed.endswith("prepare.sh: stopped; the same command continues from here.\n")
@@ -178,7 +185,7 @@ def test_quickstart_killed_ten_times_makes_the_same_bytes(tmp_path):
     """Its trainings stop by the clock, so stand-ins that do not are what can be compared."""
     checkout = Checkout(tmp_path / "checkout")
     for name, (begin, where) in SLOW.items():
-        loop = rf'for n in 0 1 2 3 4; do printf "D-$n\t-0.5\tresult\n" {where}; sleep 0.04; done'
+        loop = rf'for n in 0 1 2 3 4; do printf "D-$n\t-0.5\tresult\n" {where}; sleep 0.15; done'
         program = checkout.folder / ".venv" / "bin" / name
         program.write_text(f"#!/usr/bin/env bash\n{begin}\n{loop}\n")
     options = {
@@ -192,7 +199,11 @@ def test_quickstart_killed_ten_times_makes_the_same_bytes(tmp_path):
     made, logs = checkout.folder / "out", ("quickstart.log", "train.log")
     undisturbed = contents(made, but=logs)
     shutil.rmtree(made)
-    kill_at_random(command, seconds, lambda: shutil.rmtree(made), **options)
+
+    def check():
+        assert contents(made, but=logs) == undisturbed
+
+    kill_at_random(command, seconds, check, made, **options)
     run_undisturbed(command, **options)
-    assert contents(made, but=logs) == undisturbed
+    check()
     assert undisturbed["en-de/rdrop-12min/generate.log"].count(b"result") == 5
