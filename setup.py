@@ -38,7 +38,7 @@ setup(
     python_requires=">=3.9,<3.14",
     install_requires=[
         *FAIRSEQ,
-        "torch>=2.0",  # the mends in compat.py were written for PyTorch 2
+        "torch>=2.0",  # the mends in compat/ were written for PyTorch 2
         "sacrebleu>=2.0",  # the first with paired significance tests
         "sentencepiece",
     ],

@@ -14,7 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the plugin ne
 import torch  # noqa: E402
 from whole import whole_file  # noqa: E402
 
-import rdrop_fairseq  # noqa: E402, F401  what lets PyTorch load fairseq's checkpoints safely
+# The plugin lets PyTorch load fairseq's checkpoints safely
+from rdrop_fairseq.compat import CHECKS_TYPES  # noqa: E402
+from rdrop_fairseq.compat.checkpoints import why_not_loaded  # noqa: E402
 
 BY_EPOCH = re.compile(r"checkpoint(\d+)\.pt")
 BY_UPDATES = re.compile(r"checkpoint_\d+_(\d+)\.pt")
@@ -111,17 +113,23 @@ def _updates(state):
 def load(path):
     """Return the state in a checkpoint, its tensors in main memory."""
     try:
-        state = torch.load(path, map_location="cpu")
+        state = torch.load(path, map_location="cpu", weights_only=CHECKS_TYPES)
     except FileNotFoundError as error:
         raise AveragingError(f"{path} does not exist.") from error
     except Exception as error:  # which one depends on where the file is damaged
-        reason = str(error).split("\n")[0]
-        raise AveragingError(
-            f"{path} is cut short, or no checkpoint of fairseq: {type(error).__name__}: {reason}"
-        ) from error
+        raise AveragingError(why_not_loaded(path, error)) from error
     if not isinstance(state, dict) or "model" not in state:
         raise AveragingError(f"{path} is not a checkpoint of fairseq: it holds no model.")
     return state
+
+
+def save(state, path):
+    """Write a checkpoint. Raises OSError, which says why, where PyTorch has a RuntimeError."""
+    try:
+        with open(path, "wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:
+        raise (error.__context__ or error) from None
 
 
 def positive(text):
@@ -160,8 +168,8 @@ def main(argv=None):
         print("Averaging", *paths)
         state = average(paths)
         with whole_file(args.out) as out:
-            torch.save(state, out)
-    except (AveragingError, OSError, RuntimeError) as error:  # RuntimeError: torch.save, no space
+            save(state, out)
+    except (AveragingError, OSError, RuntimeError) as error:
         sys.exit(f"{parser.prog}: {error}")
 
 

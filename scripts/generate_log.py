@@ -1,10 +1,12 @@
 """Reads a system's output: plain text, or what fairseq-generate prints, checked to be complete."""
 
+import codecs
 import re
 from pathlib import Path
 
-SENTENCE_LINE = re.compile(r"([SHDT])-(\d+)\t(.*)")
-TEST_SET_SIZE = re.compile(r" (\d+) examples$")
+# Not more digits than any test set needs: int() refuses thousands of them
+SENTENCE_LINE = re.compile(r"([SHDT])-(\d{1,18})\t(.*)")
+TEST_SET_SIZE = re.compile(r" (\d{1,18}) examples$")
 
 
 class ScoringError(Exception):
@@ -14,11 +16,13 @@ class ScoringError(Exception):
 def read_lines(path):
     """Return the lines of a UTF-8 text file, without their ends; only a newline ends a line.
 
+    Windows's line ends and byte order mark are no part of the text.
+
     Raises:
         ScoringError: there are no lines, or one is not UTF-8.
         OSError: the file cannot be read.
     """
-    lines = Path(path).read_bytes().split(b"\n")
+    lines = Path(path).read_bytes().removeprefix(codecs.BOM_UTF8).split(b"\n")
     if not lines[-1]:
         lines.pop()
     if not lines:

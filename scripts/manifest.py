@@ -25,7 +25,7 @@ def read(folder):
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged ({error}): remove its folder and make it anew."
         ) from error

@@ -12,7 +12,8 @@ from corpus_table import CorpusError
 DAMAGED = (EOFError, gzip.BadGzipFile, tarfile.ReadError, zlib.error)
 TED_METADATA = re.compile(r"<url>|<talkid>|<keywords>")
 TED_TAGS = re.compile(r"</?(?:title|description)>")
-SEGMENT = re.compile(r'<seg id="[0-9]*">\s*|\s*</seg>\s*')
+# \s*</seg> alone would try each space of a long run anew: the lookbehind tries a run once
+SEGMENT = re.compile(r'<seg id="[0-9]*">\s*|(?:(?<!\s)\s+)?</seg>\s*')
 LONGEST_LINE = 2**20  # characters; no sentence is, so that a hostile file cannot fill the memory
 
 
@@ -23,19 +24,24 @@ def read_pairs(text, originals):
         originals: folder with the archives, or with what was unpacked from them.
 
     Raises:
-        CorpusError: a file is missing, damaged, empty or no UTF-8, or its side has another number
-            of lines.
+        CorpusError: a file is missing, damaged, without a word or no UTF-8, its side has another
+            number of lines, or there are more than the table says, as a decompression bomb has.
     """
-    count = 0
+    has_words = False
     with contextlib.ExitStack() as stack:
         sides = [
-            FORMATS[text.format](stack.enter_context(_opened(originals, text.archive, name)))
+            FORMATS[text.format](stack.enter_context(opened(originals, text.archive, name)))
             for name in text.files
         ]
-        for pair in _in_step(sides, text.files):
-            count += 1
+        for count, pair in enumerate(_in_step(sides, text.files), 1):
+            if text.pairs and count > text.pairs:
+                raise CorpusError(
+                    f"{text.files[0]} of {text.archive or text.name} has more than the "
+                    f"{text.pairs:,} lines of the published one: is it the right archive?"
+                )
+            has_words = has_words or any(line.strip() for line in pair)
             yield pair
-    if not count:
+    if not has_words:
         raise CorpusError(f"{text.files[0]} of {text.archive or text.name} has no text in it.")
 
 
@@ -127,8 +133,8 @@ def check_whole(path):
 
 
 @contextlib.contextmanager
-def _opened(originals, archive, name):
-    """Yield the lines of a file, wherever it is."""
+def opened(originals, archive, name):
+    """Yield the lines of a file, wherever it is; reading them may raise CorpusError."""
     path = locate(originals, archive, name)
     label = f"{name} in {path}" if archive and path.name == archive else str(path)
     with contextlib.ExitStack() as stack:

@@ -8,13 +8,15 @@ import io
 import itertools
 import shutil
 import sys
+from collections import deque
 from pathlib import Path
 
 import manifest
 import sentencepiece
 from cleaning import Limits, add_cleaning_arguments, limits_of
+from corpus_table import CorpusError, Text
 from in_order import add_workers_argument, map_chunks
-from raw_text import sha256
+from raw_text import opened, read_pairs, sha256
 from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 from tqdm import tqdm
@@ -54,8 +56,8 @@ def learn_subword_nmt(texts, folder, size):
 @contextlib.contextmanager
 def _lines(texts):
     with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(open(text, encoding="utf-8", newline="\n")) for text in texts]
-        yield (line.rstrip("\n") for file in files for line in file)
+        files = [stack.enter_context(opened(text.parent, None, text.name)) for text in texts]
+        yield itertools.chain.from_iterable(files)
 
 
 LEARN = {"sentencepiece": learn_sentencepiece, "subword-nmt": learn_subword_nmt}
@@ -85,22 +87,15 @@ def encode_pairs(pairs, method, model, limits):
     return [pair if limits.allow(pair) else None for pair in encoded]
 
 
-def encode_set(names, corpus, folder, work, workers):
+def encode_set(text, corpus, folder, work, workers):
     """Encode one set, a file a language; return how many pairs were read and kept."""
     read = kept = 0
     with contextlib.ExitStack() as stack:
-        texts = [
-            stack.enter_context(open(corpus / name, encoding="utf-8", newline="\n"))
-            for name in names
-        ]
         files = [
             stack.enter_context(open(folder / name, "w", encoding="utf-8", newline="\n"))
-            for name in names
+            for name in text.files
         ]
-        lines = ((line.rstrip("\n") for line in text) for text in texts)
-        pairs = tqdm(
-            zip(*lines), f"encoding {names[0].partition('.')[0]}", unit=" pairs", disable=None
-        )
+        pairs = tqdm(read_pairs(text, corpus), f"encoding {text.name}", unit=" pairs", disable=None)
         for pair in itertools.chain.from_iterable(map_chunks(work, pairs, workers)):
             read += 1
             if pair is not None:
@@ -113,6 +108,12 @@ def encode_set(names, corpus, folder, work, workers):
 def make_subwords(args, folder):
     """Write the model, the encoded sets and their manifest into a folder."""
     history = manifest.read(args.corpus)
+    texts = [
+        Text(split, split, "plain", tuple(f"{split}.{lang}" for lang in args.langs))
+        for split in SPLITS
+    ]
+    for text in texts:  # a mistake in the last of them shows before anything is learnt
+        deque(read_pairs(text, args.corpus), maxlen=0)
     model = folder / MODEL_FILES[args.method]
     if args.model:
         shutil.copyfile(args.model, model)
@@ -121,11 +122,11 @@ def make_subwords(args, folder):
             [args.corpus / f"train.{lang}" for lang in args.langs], folder, args.size
         )
     pairs = {}
-    for split in SPLITS:
-        limits = Limits() if split == "test" else limits_of(args)  # no test sentence is left out
+    for text in texts:
+        # no test sentence is left out
+        limits = Limits() if text.split == "test" else limits_of(args)
         work = functools.partial(encode_pairs, method=args.method, model=model, limits=limits)
-        names = [f"{split}.{lang}" for lang in args.langs]
-        pairs[split] = encode_set(names, args.corpus, folder, work, args.workers)
+        pairs[text.split] = encode_set(text, args.corpus, folder, work, args.workers)
     stage = {
         "settings": {"method": args.method, "size": args.size, "limits": limits_of(args)._asdict()},
         "model": sha256(model),
@@ -161,7 +162,8 @@ def main(argv=None):
     try:
         with whole_folder(args.out) as folder:
             pairs = make_subwords(args, folder)
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: sentencepiece's own
+    except (CorpusError, OSError, RuntimeError, ValueError) as error:
+        # RuntimeError: sentencepiece's own
         sys.exit(f"{parser.prog}: {error}")
     counts = (f"{split} {counts['kept']:,}" for split, counts in pairs.items())
     print(f"{args.method} in {args.out}: " + ", ".join(counts))

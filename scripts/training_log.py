@@ -1,12 +1,11 @@
 """Reads the JSON lines that fairseq-train writes, among other things, with `--log-format json`."""
 
 import json
-import re
 
 import numpy as np
 
-# With a prefix or not: fairseq-train's output and its --log-file differ in that.
-JSON_AT_END = re.compile(r"(\{\"epoch\": .*\})\s*$")
+# After a prefix or not: fairseq-train's output and its --log-file differ in that.
+START = '{"epoch": '
 
 
 def parse_entry(line):
@@ -15,14 +14,17 @@ def parse_entry(line):
     kind is "train_inner" (every --log-interval updates), "train" (an epoch) or "valid". The names
     of the latter two lose their prefix: `valid_ppl` becomes `ppl`.
     """
-    match = JSON_AT_END.search(line)
-    if not match:
+    start = line.find(START)
+    if start < 0:
         return None
     try:
-        entry = {name: float(value) for name, value in json.loads(match[1]).items()}
-    except ValueError:  # cut short by an interruption
+        values = json.loads(line[start:], parse_int=float)
+        entry = {name: float(value) for name, value in values.items()}
+    except (ValueError, TypeError, RecursionError):  # cut short by an interruption, or no log
         return None
     kind = next((k for k in ("train", "valid") if f"{k}_num_updates" in entry), "train_inner")
+    if kind == "train_inner" and "num_updates" not in entry:
+        return None
     return kind, {name.replace(f"{kind}_", "", 1): value for name, value in entry.items()}
 
 

@@ -1,10 +1,19 @@
-"""Outputs that are whole or not there: written under a temporary name, renamed at the end."""
+"""Outputs that are whole or not there: written under a temporary name, renamed at the end.
+
+A program that is killed meanwhile leaves its temporary folder behind, and the next one that makes
+the same output removes it: only one program at a time can make an output.
+"""
 
 import contextlib
+import errno
+import glob
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextlib.contextmanager
@@ -32,8 +41,21 @@ def whole_folder(path):
 @contextlib.contextmanager
 def _temporary_sibling(path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    prefix = f".{path.name}.making."
+    for left_behind in path.parent.glob(f"{glob.escape(prefix)}*"):
+        shutil.rmtree(left_behind, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     try:
         yield folder
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise OSError(
+            f"no room for {path} ({error.strerror}): free some and run the same command again."
+        ) from error
+    except KeyboardInterrupt:
+        program = os.path.basename(sys.argv[0])
+        print(f"{program}: stopped; the same command makes {path} anew.", file=sys.stderr)
+        sys.exit(130)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

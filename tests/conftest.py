@@ -117,3 +117,17 @@ def built():
         return SimpleNamespace(cfg=cfg, task=task, model=model, criterion=criterion, sample=sample)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def trainer(built, corpus):
+    """Build fairseq's trainer of one process, always with the same model, and a batch for it."""
+    from fairseq.trainer import Trainer
+
+    def build(*arguments):
+        made = built(corpus.translation, *arguments)
+        trainer = Trainer(made.cfg, made.task, made.model, made.criterion)
+        trainer.reset_dummy_batch(made.sample)
+        return trainer, made.sample
+
+    return build

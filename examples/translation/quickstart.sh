@@ -164,7 +164,10 @@ train() {
     local folder updates total
     folder=$(folder_of "$1")
     shift
-    there "$folder/model.pt" && return
+    if there "$folder/model.pt"; then
+        rm -f "$folder"/checkpoint*.pt # had it been killed before they were removed
+        return
+    fi
     mkdir -p "$folder"
     if [ ! -e "$folder/constant_updates" ]; then
         say "      at a constant learning rate until minute $(calculate "$minutes * $constant_share")"

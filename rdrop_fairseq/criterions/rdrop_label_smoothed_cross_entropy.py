@@ -1,5 +1,7 @@
 """R-Drop on top of fairseq's ``label_smoothed_cross_entropy``."""
 
+import argparse
+import functools
 import logging
 import math
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ VIEWS = 2
 FROM_FEATURES = "fused, from the decoder's features"
 FROM_LOGITS = "fused, from the model's logits"
 REFERENCE = "reference"
+CHECKED_OPTIONS = {"reg_alpha": float, "label_smoothing": float, "rdrop_chunk_size": int}
 
 
 @dataclass
@@ -66,6 +69,19 @@ class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion
         ValueError: ``--reg-alpha`` or ``--label-smoothing`` out of range.
     """
 
+    @classmethod
+    def add_args(cls, parser):
+        """Add the options; one that is out of range ends the program in a sentence."""
+        config = RDropLabelSmoothedCrossEntropyCriterionConfig()
+        for name, convert in CHECKED_OPTIONS.items():
+            parser.add_argument(
+                "--" + name.replace("_", "-"),
+                type=checked(name, convert),
+                default=getattr(config, name),
+                help=config._get_help(name),
+            )
+        super().add_args(parser)  # which adds those that are not there yet
+
     def __init__(
         self,
         task,
@@ -77,9 +93,7 @@ class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion
         rdrop_loss="auto",
         rdrop_chunk_size=None,
     ):
-        check_loss_weights(reg_alpha, label_smoothing)
-        if rdrop_chunk_size is not None and rdrop_chunk_size < 1:
-            raise ValueError(f"--rdrop-chunk-size must be 1 or more, not {rdrop_chunk_size}")
+        check_options(reg_alpha, label_smoothing, rdrop_chunk_size)
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         self.reg_alpha = reg_alpha
         self.rdrop_loss = str(rdrop_loss)
@@ -164,6 +178,28 @@ class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion
             kl_loss = sum(log.get("kl_loss", 0) for log in logging_outputs)
             ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
             metrics.log_scalar("kl_loss", kl_loss / ntokens / math.log(2), ntokens, round=3)
+
+
+def check_options(reg_alpha=0.0, label_smoothing=0.0, rdrop_chunk_size=None) -> None:
+    """Raise ``ValueError``, in a sentence, for a value out of range."""
+    check_loss_weights(reg_alpha, label_smoothing)
+    if rdrop_chunk_size is not None and rdrop_chunk_size < 1:
+        raise ValueError(f"--rdrop-chunk-size must be 1 or more, not {rdrop_chunk_size}")
+
+
+def checked(name, convert):
+    """An argparse type: ``convert``, and :func:`check_options` of the option ``name``."""
+
+    @functools.wraps(convert, updated=())
+    def read(text):
+        value = convert(text)
+        try:
+            check_options(**{name: value})
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+        return value
+
+    return read
 
 
 def has_dropout(model: torch.nn.Module) -> bool:

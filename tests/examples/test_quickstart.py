@@ -73,17 +73,21 @@ class Checkout:
         """Write a torch that says whether there is a GPU."""
         (self.folder / "torch.py").write_text(f"class cuda: is_available = lambda: {answer}\n")
 
+    def environment(self, broken=""):
+        """Return what the stand-ins need."""
+        return {
+            **os.environ,
+            **{"CALLS": str(self.calls_file), "BROKEN": broken},
+            **{"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "yes"},
+        }
+
     def run(self, *options, broken=""):
         """Run the quickstart; return its exit status, its output and the calls it made."""
         self.calls_file.write_text("")
         finished = subprocess.run(
             ["bash", str(QUICKSTART), "--out", "out", *options],
             cwd=self.folder,
-            env={
-                **os.environ,
-                **{"CALLS": str(self.calls_file), "BROKEN": broken},
-                **{"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "yes"},
-            },
+            env=self.environment(broken),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

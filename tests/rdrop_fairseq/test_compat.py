@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import copy
 import os
 import pickle
 import zipfile
@@ -11,9 +12,12 @@ import pytest
 import torch
 from conftest import PLUGIN, RDROP, TINY_TRANSFORMER
 from fairseq.data import data_utils
+from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
 from rdrop_fairseq import compat
+
+SGD = (*TINY_TRANSFORMER, *RDROP, "--optimizer=sgd")
 
 CHECKS_TYPES = torch.__version__ >= (2, 6)
 needs_checked_types = pytest.mark.skipif(
@@ -121,11 +125,47 @@ def test_a_checkpoint_that_would_run_a_command_is_refused(tmp_path):
     assert not marker.exists()
 
 
+def test_an_empty_last_batch_changes_no_update(trainer):
+    """As on a rank that has fewer batches than the others in the last update of an epoch."""
+    weights = []
+    for empty in ([], [{}], [None]):
+        one, sample = trainer(*SGD, "--dropout=0")
+        one.train_step([sample, *empty])
+        weights.append(one.model.state_dict())
+    assert all(torch.equal(weights[0][name], other[name]) for other in weights for name in other)
+
+
+def test_nothing_but_empty_batches_change_no_weights(trainer):
+    one, _ = trainer(*SGD, "--dropout=0")
+    before = copy.deepcopy(one.model.state_dict())
+    assert one.train_step([{}, {}]) is not None
+    assert all(torch.equal(before[name], after) for name, after in one.model.state_dict().items())
+
+
+def test_the_first_rank_draws_as_fairseq_does_and_the_others_differ(trainer, monkeypatch):
+    one, _ = trainer(*SGD, "--seed=7")
+    one.set_num_updates(3)
+
+    def drawn(rank, **properties):
+        for name, value in {"data_parallel_rank": rank, **properties}.items():
+            monkeypatch.setattr(Trainer, name, value)
+        one._set_seed()
+        return tuple(torch.rand(4).tolist())
+
+    torch.manual_seed(7 + 3)
+    expected = tuple(torch.rand(4).tolist())
+    assert drawn(0) == expected
+    assert len({drawn(rank) for rank in range(4)}) == 4
+    assert drawn(2, is_fsdp=True) == drawn(0)
+
+
 def test_versions_decide_about_each_mend(monkeypatch):
     applied = []
     for mend in ("disable_encoder_fast_path", "restore_numpy_names"):
         monkeypatch.setattr(compat, mend, lambda name=mend: applied.append(name))
     monkeypatch.setattr(compat, "keep_last_batch", lambda f: applied.append("keep_last_batch") or f)
+    for mend in ("mend_checkpoints", "mend_training"):
+        monkeypatch.setattr(compat, mend, lambda: None)
     monkeypatch.setattr(compat, "accept_imported_plugin", lambda function: function)
 
     monkeypatch.setattr(compat, "FAIRSEQ", (0, 12, 2))

@@ -176,8 +176,8 @@ def test_a_failed_writing_keeps_the_earlier_output(saved, tmp_path, monkeypatch)
     out = tmp_path / "average.pt"
     out.write_text("earlier")
 
-    def fail(_, path):
-        path.write_text("half")
+    def fail(_, file):
+        file.write(b"half")
         raise RuntimeError("no space left on device")
 
     paths = saved(a=state(1), b=state(2))

@@ -1,16 +1,18 @@
-# Repairs the checkpoints of a training that was killed; needs a function `say`.
+# Repairs the checkpoints of a training that was cut short; needs a function `say`.
 
-# fairseq writes one checkpoint under a temporary name and then copies it to checkpoint_last.pt:
-# when killed in that instant, that copy is torn and the newest of the others is to be taken.
+is_whole() { python -m zipfile --test "$1" >/dev/null 2>&1; }
+
+# With the plugin, fairseq gives a checkpoint its name when it is whole. Where the machine itself went
+# down checkpoint_last.pt may be torn all the same, and the newest of the others is to be taken.
 keep_whole_checkpoint() {
     local folder=$1 earlier
     local last=$folder/checkpoint_last.pt
     rm -f "$folder"/*.pt.tmp
-    if [ ! -e "$last" ] || python -m zipfile --test "$last" >/dev/null 2>&1; then return; fi
+    if [ ! -e "$last" ] || is_whole "$last"; then return; fi
     say "$last was cut short: going back to the one before"
     rm "$last"
     while IFS= read -r earlier; do
-        if python -m zipfile --test "$earlier" >/dev/null 2>&1; then
+        if is_whole "$earlier"; then
             cp "$earlier" "$last.tmp"
             mv "$last.tmp" "$last"
             return

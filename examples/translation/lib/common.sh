@@ -22,6 +22,7 @@ if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/
 
 say() { echo "==> $*"; }
 die() { echo "$program: $*" >&2; exit 1; }
+trap 'echo "$program: stopped; the same command continues from here." >&2; exit 130' INT TERM
 refuse() { echo "$program: $*; see --help." >&2; exit 2; }
 there() { [ -e "$1" ] && say "already there: $1"; }
 needs_value() { [ "$1" -ge 2 ] || refuse "$2 needs a value"; }

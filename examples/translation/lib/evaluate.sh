@@ -72,6 +72,8 @@ choose_checkpoint() {
         python "$repo/scripts/average_checkpoints.py" --dir "$out/$run" "${average[@]}" --out "$model"
     fi
     [ -e "$model" ] || die "there is no $model: has the training come to its first validation?"
+    is_whole "$model" ||
+        die "$model is cut short or damaged: continue its training with train.sh, or give --average"
 }
 
 translate() {
@@ -80,6 +82,6 @@ translate() {
     fairseq-generate "$out/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
         --source-lang "$source" --target-lang "$target" --gen-subset "$subset" --path "$model" \
         --beam "$beam" --lenpen "$lenpen" --remove-bpe "$(joining_of_subwords)" \
-        --max-tokens 4096 $cpu >"$log.tmp" || die "fairseq-generate failed; $log.tmp says why"
+        --max-tokens 4096 $cpu >"$log.tmp" || die "fairseq-generate failed; the lines above say why"
     mv "$log.tmp" "$log"
 }

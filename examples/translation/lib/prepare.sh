@@ -50,7 +50,6 @@ prepare() {
     read_languages
     need_program fairseq-preprocess
     mkdir -p "$out"
-    trap 'echo "$program: stopped; the same command continues from here." >&2; exit 130' INT TERM
 
     refuse_other_settings
     get_originals

@@ -53,8 +53,8 @@ train() {
         --seed "$seed" --save-dir "$run" --log-format json --log-interval 50 \
         --log-file "$run/train.log" --tensorboard-logdir "$run/tensorboard" "${extra[@]}" ||
         die "the training stopped, the lines above say why; the same command continues it"
-    # fairseq may train nothing at all and still end well
-    [ -e "$run/checkpoint_last.pt" ] || die "fairseq-train made no checkpoint in $run"
+    # fairseq may train nothing at all and still end well; the first machine writes what it trained
+    [ "$node_rank" != 0 ] || [ -e "$run/checkpoint_last.pt" ] || die "fairseq-train made no checkpoint in $run"
     say "trained: $run/checkpoint_best.pt"
 }
 

@@ -1,0 +1,256 @@
+"""Two processes train as one does on the same global batch, on the command line of fairseq-train.
+
+Plain SGD, because Adam would hide a gradient of the wrong size.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import fairseq
+import pytest
+import torch
+from conftest import PLUGIN, RDROP, TINY_TRANSFORMER, TRAINING
+
+import rdrop_fairseq  # noqa: F401  (its allow-list lets torch.load read fairseq's checkpoints)
+
+# What --user-dir loads here: the plugin, with pytorch_ddp made to work on a CPU, a checkpoint from
+# every rank, and the beginning of every dropout mask written down.
+OBSERVED_ON_CPU = """
+import atexit
+import os
+
+import rdrop_fairseq
+import torch
+from fairseq.models import distributed_fairseq_model
+from fairseq.modules import FairseqDropout
+from fairseq.trainer import Trainer
+
+DDP = torch.nn.parallel.DistributedDataParallel
+distributed_fairseq_model.DistributedDataParallel = lambda device_ids, output_device, **options: (
+    DDP(**options)
+)
+Trainer.should_save_checkpoint_on_current_rank = True
+plain_dropout, masks = FairseqDropout.forward, []
+
+
+def observed_dropout(module, x, inplace=False):
+    if not module.training or module.p == 0:
+        return x
+    mask = plain_dropout(module, torch.ones_like(x))
+    masks.append(mask.flatten()[:64].clone())
+    return x * mask
+
+
+FairseqDropout.forward = observed_dropout
+atexit.register(lambda: torch.save(masks, os.environ["MASKS"]))
+"""
+
+# Starting Python costs more than training: one process does every training of its rank.
+ALL_TRAININGS = """
+import json
+import sys
+
+from fairseq_cli.train import cli_main
+
+for name, arguments in json.load(open(sys.argv[1])).items():
+    print("=== " + name, flush=True)
+    sys.argv = ["fairseq-train", *arguments]
+    cli_main()
+"""
+
+MODEL = (*TINY_TRANSFORMER, "--optimizer=sgd", "--lr=0.5", "--clip-norm=0", "--weight-decay=0")
+# 200 sentences are 13 batches, the last one smaller: in the last update of an epoch the second
+# rank has one batch less, which with --update-freq 1 is none at all.
+BATCHES = ("--batch-size=16", "--required-batch-size-multiple=1", "--disable-validation")
+ARGUMENTS = (*TRAINING, "--log-format=json", *MODEL, *BATCHES, *RDROP)
+NO_DROPOUT = ("--dropout=0", "--max-epoch=2")
+TIED = "--share-all-embeddings"
+
+# Layers of fairseq 0.12.2 hold weights that get no gradient.
+FIND_UNUSED = ("--find-unused-parameters",) if fairseq.__version__ == "0.12.2" else ()
+BACKENDS = {
+    "legacy_ddp": ("--ddp-backend=legacy_ddp",),
+    "pytorch_ddp": ("--ddp-backend=pytorch_ddp", *FIND_UNUSED),
+}
+EMBEDDINGS = {"tied": (TIED,), "untied": ()}
+DROPOUT = (
+    *(*ARGUMENTS, *BACKENDS["legacy_ddp"], "--dropout=0.3", "--max-epoch=1"),
+    "--save-interval-updates=3",
+)
+UPDATE_FREQ = ("1", "4")
+LOSSES = ("fused", "reference")
+CASES = [
+    (backend, embeddings, loss, update_freq)
+    for backend in BACKENDS
+    for embeddings in EMBEDDINGS
+    for loss in LOSSES
+    for update_freq in UPDATE_FREQ
+]
+
+
+def one_process_trainings():
+    """One process with twice the update frequency, by the reference loss: the gold."""
+    return {
+        f"{embeddings} {update_freq}": (
+            *(*ARGUMENTS, *NO_DROPOUT, *EMBEDDINGS[embeddings]),
+            *("--rdrop-loss=reference", f"--update-freq={2 * int(update_freq)}"),
+        )
+        for embeddings in EMBEDDINGS
+        for update_freq in UPDATE_FREQ
+    }
+
+
+def two_rank_trainings():
+    trainings = {
+        " ".join(case): (
+            *(*ARGUMENTS, *NO_DROPOUT, *BACKENDS[case[0]], *EMBEDDINGS[case[1]]),
+            *(f"--rdrop-loss={case[2]}", f"--update-freq={case[3]}"),
+        )
+        for case in CASES
+    }
+    return {**trainings, "dropout": DROPOUT}
+
+
+def finish(processes, outputs):
+    """Wait for all; what they wrote, or a failure that shows it."""
+    try:
+        codes = [process.wait(timeout=400) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    texts = [output.read_text() for output in outputs]
+    assert not any(codes), f"ended with {codes}:\n" + "\n".join(text[-4000:] for text in texts)
+    return texts
+
+
+def start(rank, folder, command):
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(PLUGIN.parent),
+        "MASKS": str(folder / f"masks{rank}.pt"),
+    }
+    with open(folder / f"output{rank}", "w") as output:
+        return subprocess.Popen(
+            [str(word) for word in command],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def rank_options(rank, folder):
+    """The flags with which two processes on CPUs find each other (through a file: no port)."""
+    return (
+        *("--distributed-world-size=2", f"--distributed-rank={rank}", "--distributed-no-spawn"),
+        *("--distributed-backend=gloo", f"--distributed-init-method=file://{folder}/rendezvous"),
+    )
+
+
+def train_all(trainings, ranks, data, folder):
+    """Each training on each rank: ``.folder`` has its checkpoints, ``.output`` is of rank 0."""
+    user_dir = folder / "observed_on_cpu"
+    user_dir.mkdir()
+    (user_dir / "__init__.py").write_text(OBSERVED_ON_CPU)
+    processes = []
+    for rank in range(ranks):
+        jobs = {}
+        for name, arguments in trainings.items():
+            checkpoints = folder / name.replace(" ", "_") / str(rank)
+            checkpoints.mkdir(parents=True)
+            places = (f"--user-dir={user_dir}", f"--save-dir={checkpoints}")
+            distributed = rank_options(rank, folder) if ranks > 1 else ()
+            jobs[name] = [str(data), *arguments, *places, *distributed]
+        (folder / f"jobs{rank}.json").write_text(json.dumps(jobs))
+        command = (sys.executable, "-c", ALL_TRAININGS, folder / f"jobs{rank}.json")
+        processes.append(start(rank, folder, command))
+    text = finish(processes, [folder / f"output{rank}" for rank in range(ranks)])[0]
+    outputs = dict(part.split("\n", 1) for part in text.split("=== ")[1:])
+    return {
+        name: SimpleNamespace(folder=folder / name.replace(" ", "_"), output=outputs[name])
+        for name in trainings
+    }
+
+
+@pytest.fixture(scope="module")
+def one_process(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one_process")
+    return train_all(one_process_trainings(), 1, corpus.translation, folder)
+
+
+@pytest.fixture(scope="module")
+def two_ranks(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two_ranks")
+    return train_all(two_rank_trainings(), 2, corpus.translation, folder)
+
+
+def weights(folder: Path, name="checkpoint_last.pt") -> dict:
+    return torch.load(folder / name, weights_only=True)["model"]
+
+
+def updates(output):
+    """The dictionaries that fairseq logged, one an update."""
+    return [json.loads(line) for line in re.findall(r"\| train_inner \| (\{.*\})", output)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=" ".join)
+def test_two_ranks_end_with_the_parameters_of_one_process(one_process, two_ranks, case):
+    expected = weights(one_process[f"{case[1]} {case[3]}"].folder / "0")
+    for rank in ("0", "1"):
+        found = weights(two_ranks[" ".join(case)].folder / rank)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES, ids=" ".join)
+def test_two_ranks_log_what_one_process_logs(one_process, two_ranks, case):
+    expected = updates(one_process[f"{case[1]} {case[3]}"].output)
+    found = updates(two_ranks[" ".join(case)].output)
+    assert len(found) == len(expected) == {"1": 14, "4": 4}[case[3]]
+    for one, other in zip(found, expected):
+        for key in ("loss", "nll_loss", "kl_loss", "ppl", "gnorm", "num_updates"):
+            assert float(one[key]) == pytest.approx(float(other[key]), rel=1e-4, abs=2e-3), key
+
+
+def test_the_gold_learns(one_process):
+    """Or equal parameters and logs would say little."""
+    for training in one_process.values():
+        log = updates(training.output)
+        assert float(log[-1]["nll_loss"]) < float(log[0]["nll_loss"]) - 0.3
+
+
+def test_with_dropout_the_ranks_draw_other_masks_and_stay_together(two_ranks):
+    training = two_ranks["dropout"]
+    assert min(float(update["kl_loss"]) for update in updates(training.output)) > 0
+    assert_same_weights(weights(training.folder / "0"), weights(training.folder / "1"))
+    masks = [torch.load(training.folder.parent / f"masks{rank}.pt") for rank in (0, 1)]
+    assert len(masks[0]) == len(masks[1]) > 7
+    assert not any(torch.equal(*pair) for pair in zip(*masks))
+
+
+def assert_same_weights(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_two_ranks_resume_where_they_stopped(two_ranks, corpus, tmp_path):
+    """``fairseq-train`` itself, from a checkpoint within the epoch, which then ends the same."""
+    training = two_ranks["dropout"]
+    checkpoints = tmp_path / "checkpoints"
+    checkpoints.mkdir()
+    shutil.copy(training.folder / "0" / "checkpoint_1_3.pt", checkpoints / "checkpoint_last.pt")
+    command = (Path(sys.executable).with_name("fairseq-train"), corpus.translation, *DROPOUT)
+    command += (f"--user-dir={PLUGIN}", f"--save-dir={checkpoints}")
+    processes = [
+        start(rank, tmp_path, (*command, *rank_options(rank, tmp_path))) for rank in (0, 1)
+    ]
+    output = finish(processes, [tmp_path / "output0", tmp_path / "output1"])[0]
+    assert re.search(r"Loaded checkpoint .*checkpoint_last.pt \(epoch .* @ 3 updates\)", output)
+    assert [int(update["num_updates"]) for update in updates(output)] == [4, 5, 6, 7]
+    torch.testing.assert_close(weights(checkpoints), weights(training.folder / "0"))

@@ -1,0 +1,88 @@
+"""A training that was killed at any moment continues to the very parameters of an undisturbed one.
+
+R-Drop keeps no state of its own between updates: neither alpha nor the number of views changes
+while it trains. What must come back is fairseq's: model, optimizer, learning rate, data, dropout.
+"""
+
+from functools import partial
+
+import pytest
+import torch
+from conftest import RDROP, TINY_TRANSFORMER
+from training_process import befall, fairseq_train, full_disk, killed
+
+import rdrop_fairseq  # noqa: F401  (its allow-list lets torch.load read fairseq's checkpoints)
+
+pytestmark = pytest.mark.faults
+ARGUMENTS = (  # saves between epochs, as train.sh of WMT14 does, and after them, as the others do
+    *(*TINY_TRANSFORMER, *RDROP, "--dropout=0.1", "--lr-scheduler=inverse_sqrt"),
+    *("--warmup-updates=4", "--max-update=13", "--save-interval-updates=3"),
+    *("--keep-interval-updates=2", "--keep-last-epochs=2"),
+)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert fairseq_train(corpus.translation, folder, *ARGUMENTS) == 0
+    return folder
+
+
+def checkpoints(folder):
+    """Load every file that looks like a whole checkpoint: {name: state}."""
+    return {path.name: torch.load(path) for path in folder.glob("*.pt")}
+
+
+def leaves(tree, place=()):
+    """Yield (place, value) of all values in nested dictionaries and lists."""
+    if isinstance(tree, (dict, list)):
+        for key, branch in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            yield from leaves(branch, (*place, key))
+    else:
+        yield place, tree
+
+
+def assert_same(found, expected):
+    found, expected = dict(leaves(found)), dict(leaves(expected))
+    assert found.keys() == expected.keys()
+    for place, value in expected.items():
+        equal = torch.equal if torch.is_tensor(value) else type(value).__eq__
+        assert equal(found[place], value), place
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("moment", "count"),
+    [
+        *(("update", 2), ("update", 8), ("validation", 2), ("validation", 4)),
+        *(("writing", 1), ("writing", 3), ("renaming", 2)),
+        *(("copying", 2), ("copying", 3), ("copying", 4), ("saved", 2), ("saved", 6)),
+    ],
+)
+def test_ends_as_if_never_killed(corpus, undisturbed, tmp_path, moment, count):
+    train = partial(fairseq_train, corpus.translation, tmp_path, *ARGUMENTS)
+    assert train(prepare=partial(befall, killed, moment, count)) == -9
+    checkpoints(tmp_path)  # whatever has the name of a checkpoint can be loaded
+    assert train() == 0
+    assert_as_undisturbed(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize(("moment", "count"), [("writing", 3), ("copying", 4)])
+def test_a_disk_that_is_full_for_a_moment(corpus, undisturbed, tmp_path, moment, count):
+    train = partial(fairseq_train, corpus.translation, tmp_path, *ARGUMENTS)
+    assert train(prepare=partial(befall, full_disk, moment, count)) == 1
+    assert "No space left on device" in (tmp_path / "output.log").read_text()
+    checkpoints(tmp_path)
+    assert train() == 0
+    assert_as_undisturbed(tmp_path, undisturbed)
+
+
+def assert_as_undisturbed(folder, undisturbed):
+    assert names(folder) == names(undisturbed)
+    expected = checkpoints(undisturbed)
+    for name, state in checkpoints(folder).items():
+        assert_same(state["model"], expected[name]["model"])
+        assert_same(state["last_optimizer_state"], expected[name]["last_optimizer_state"])

@@ -1,0 +1,202 @@
+"""Nobody gets in: through a checkpoint, through an archive, or through the project's own code."""
+
+import ast
+import os
+import re
+import stat
+import subprocess
+import sys
+
+import forked
+import pytest
+import torch
+import whole
+from conftest import PLUGIN, REPOSITORY, TINY_TRANSFORMER, TRAINING
+
+from rdrop_fairseq.compat import CHECKS_TYPES
+from rdrop_fairseq.compat.checkpoints import checkpoint_types
+
+needs_checked_types = pytest.mark.skipif(
+    not CHECKS_TYPES, reason="PyTorch before 2.6 loads checkpoints without checking their types"
+)
+AVERAGE = REPOSITORY / "scripts" / "average_checkpoints.py"
+
+
+class RunsACommand:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A checkpoint that makes the file ``the_command_ran`` beside it, if it is let."""
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    content = {"args": None, "cfg": RunsACommand(folder / "the_command_ran"), "model": {}}
+    torch.save(content, folder / "checkpoint_last.pt")
+    return folder / "checkpoint_last.pt"
+
+
+def command_ran(checkpoint):
+    return (checkpoint.parent / "the_command_ran").exists()
+
+
+def test_the_hostile_checkpoint_is_armed(hostile):
+    """Else the tests below would show nothing."""
+    torch.load(hostile, weights_only=False)
+    assert command_ran(hostile)
+
+
+def run_average(checkpoint):
+    return subprocess.run(
+        [sys.executable, AVERAGE, "--inputs", checkpoint, "--out", checkpoint.parent / "mean.pt"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+PROGRAMS = {
+    "fairseq-train": ("translation", *TINY_TRANSFORMER, *TRAINING, "--save-dir={folder}"),
+    "fairseq-generate": ("translation", "--cpu", "--path={checkpoint}"),
+    "fairseq-interactive": ("translation", "--cpu", "--path={checkpoint}"),
+    "fairseq-validate": (
+        *("translation", "--task=translation", "--cpu", "--max-tokens=100"),
+        "--path={checkpoint}",
+    ),
+    "fairseq-eval-lm": ("monolingual", "--cpu", "--path={checkpoint}"),
+}
+
+
+@needs_checked_types
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_fairseq_refuses_a_hostile_checkpoint(corpus, hostile, name):
+    data, *options = PROGRAMS[name]
+    places = {"folder": hostile.parent, "checkpoint": hostile}
+    options = [option.format(**places) for option in options]
+    result = forked.run(name, getattr(corpus, data), f"--user-dir={PLUGIN}", *options)
+    assert result.status == 1
+    last_line = result.output.strip().split("\n")[-1]
+    assert f"{hostile} was not loaded: it asks for posix.system" in last_line
+    assert "weights_only" not in result.output  # PyTorch's advice how to load it regardless
+    assert not command_ran(hostile)
+
+
+@needs_checked_types
+def test_averaging_refuses_a_hostile_checkpoint(hostile):
+    finished = run_average(hostile)
+    assert finished.returncode == 1
+    last_line = finished.stdout.strip().split("\n")[-1]
+    assert last_line.startswith(f"average_checkpoints.py: {hostile} was not loaded")
+    assert "Traceback" not in finished.stdout
+    assert sorted(path.name for path in hostile.parent.iterdir()) == ["checkpoint_last.pt"]
+
+
+def test_the_allow_list_holds_no_function_that_could_harm():
+    """Types that only hold data, and NumPy's function that makes an empty array."""
+    callables = [entry[0] if isinstance(entry, tuple) else entry for entry in checkpoint_types()]
+    functions = {entry.__name__ for entry in callables if not isinstance(entry, type)}
+    assert functions <= {"_reconstruct", "Any"}
+
+
+@pytest.fixture
+def no_umask():
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def test_half_made_outputs_are_private(tmp_path, no_umask):
+    with whole.whole_file(tmp_path / "out") as half_made:
+        half_made.touch()
+        assert stat.S_IMODE(half_made.parent.stat().st_mode) == 0o700
+
+
+OWN_CODE = [
+    path
+    for folder in ("rdrop_fairseq", "scripts", "benchmarks", "examples", ".ci")
+    for path in sorted((REPOSITORY / folder).rglob("*"))
+    if path.is_file() and path.suffix in (".py", ".sh", ".sbatch", "")
+]
+
+
+def dangers(code):
+    """Return what in a Python program may run what a file or a user says."""
+    return [
+        f"line {call.lineno}: {danger}"
+        for call in ast.walk(ast.parse(code))
+        if isinstance(call, ast.Call)
+        for danger in dangers_of_a_call(call)
+    ]
+
+
+UNSAFE_CALLS = re.compile(
+    r"eval|exec|compile|__import__|os\.(system|popen|exec\w+|spawn\w+)|tempfile\.mktemp"
+    r"|(pickle|marshal|dill|cloudpickle|joblib|shelve)\.(loads?|dumps?|open|Unpickler|Pickler)"
+    r"|yaml\.(load|unsafe_load)|.*\.extract|.*\.unpack_archive"
+)
+
+
+def dangers_of_a_call(call):
+    name = ast.unparse(call.func)
+    given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+    if UNSAFE_CALLS.fullmatch(name):
+        yield name
+    if given.get("shell", "False") != "False":
+        yield "shell=True"
+    if given.get("allow_pickle", "False") != "False":
+        yield "allow_pickle=True"
+    if name == "torch.load" and given.get("weights_only", "False") == "False":
+        yield "torch.load without weights_only"
+    if name.endswith(".extractall") and given.get("filter") != "'data'":
+        yield "extractall without the data filter"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("eval(x)", "exec(x)", "os.system(x)", "pickle.loads(x)", "tempfile.mktemp()"),
+        *("subprocess.run(x, shell=True)", "torch.load(x)", "torch.load(x, weights_only=False)"),
+        *("np.load(x, allow_pickle=True)", "tar.extractall(x)", "tar.extract(x, y)"),
+    ],
+)
+def test_dangers_are_found(code):
+    assert dangers(f"if x:\n    {code}")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("model.eval()", "re.compile(x)", "subprocess.run([x])", "tar.extractfile(x)"),
+        *("torch.load(x, weights_only=True)", "tar.extractall(x, filter='data')"),
+    ],
+)
+def test_harmless_code_is_none(code):
+    assert not dangers(code)
+
+
+def relative(path):
+    return str(path.relative_to(REPOSITORY))
+
+
+@pytest.mark.parametrize("path", [p for p in OWN_CODE if p.suffix == ".py"], ids=relative)
+def test_no_python_of_the_project_runs_what_a_file_says(path):
+    assert dangers(path.read_text("utf-8")) == []
+
+
+SHELL_DANGER = re.compile(r"(^|[;&|({]|\b(then|do|else)\b)\s*eval\b|\b(curl|wget)\b|/tmp/")
+
+
+@pytest.mark.parametrize("path", [p for p in OWN_CODE if p.suffix != ".py"], ids=relative)
+def test_no_shell_script_evaluates_text_or_fetches_unverified(path):
+    lines = path.read_text("utf-8").splitlines()
+    assert [line for line in lines if SHELL_DANGER.search(line.partition("#")[0])] == []
+
+
+def test_there_is_code_to_look_at():
+    names = {relative(path) for path in OWN_CODE}
+    assert {"scripts/raw_text.py", "rdrop_fairseq/compat/checkpoints.py", ".ci/run"} <= names
+    assert "examples/translation/lib/train.sh" in names
