@@ -1,9 +1,10 @@
-"""Whether a fairseq model can give features and leave its output projection to the loss."""
+"""How a fairseq model comes from features to probabilities, and what of it the loss may do."""
 
 import inspect
 from typing import Optional
 
 import torch
+from fairseq.models import FairseqLanguageModel
 from fairseq.models.transformer import TransformerDecoderBase
 
 
@@ -15,22 +16,41 @@ def linear_projection(model: torch.nn.Module) -> Optional[torch.nn.Linear]:
 
     Returns:
         The projection, tied or not; or ``None`` when only the model itself can make its logits:
-        no ``features_only``, an output layer of another kind, hooks on the projection, weights that
-        are sharded or whose use outside ``forward`` DistributedDataParallel would not see.
+        no ``features_only``, an output layer of another kind, probabilities of its own, hooks that
+        would miss the logits, weights that are sharded or whose use outside ``forward``
+        DistributedDataParallel would not see.
     """
     inner = unwrapped(model)
     decoder = getattr(inner, "decoder", None)
     if inner is None or not isinstance(decoder, TransformerDecoderBase):
         return None
     projection = decoder.output_projection
+    base = TransformerDecoderBase
     plain = (
         type(projection) is torch.nn.Linear
-        and type(decoder).output_layer is TransformerDecoderBase.output_layer
-        and not (projection._forward_hooks or projection._forward_pre_hooks)
-        and not (projection._backward_hooks or projection._backward_pre_hooks)
+        and type(decoder).output_layer is base.output_layer
+        and type(decoder).forward is base.forward
+        and not has_own_probabilities(inner)
+        and not any(has_hooks(module) for module in (inner, decoder, projection))
     )
-    gives_features = takes_features_only(inner.forward) and takes_features_only(decoder.forward)
-    return projection if plain and gives_features else None
+    return projection if plain and takes_features_only(inner) else None
+
+
+def has_own_probabilities(model: torch.nn.Module) -> bool:
+    """Whether code from outside fairseq, whose own is softmax, turns outputs into probabilities."""
+    inner = unwrapped(model) or model
+    makers = [
+        getattr(type(part), name, None)
+        for part in (inner, getattr(inner, "decoder", None))
+        for name in ("get_normalized_probs", "get_normalized_probs_scriptable")
+    ]
+    return any(make and not make.__module__.startswith("fairseq.") for make in makers)
+
+
+def has_hooks(module: torch.nn.Module) -> bool:
+    """Whether anything waits for the input, the output or the gradient of ``module``."""
+    forward = module._forward_hooks or module._forward_pre_hooks
+    return bool(forward or module._backward_hooks or module._backward_pre_hooks)
 
 
 def unwrapped(model: torch.nn.Module) -> Optional[torch.nn.Module]:
@@ -43,7 +63,11 @@ def unwrapped(model: torch.nn.Module) -> Optional[torch.nn.Module]:
     return None if type(model).__name__ == "FullyShardedDataParallel" else model
 
 
-def takes_features_only(function) -> bool:
-    """Whether ``function(features_only=True)`` can be called, by name or through ``**kwargs``."""
-    parameters = inspect.signature(function).parameters.values()
-    return any(p.name == "features_only" or p.kind is p.VAR_KEYWORD for p in parameters)
+def takes_features_only(model: torch.nn.Module) -> bool:
+    """Whether ``model(features_only=True)`` gives features.
+
+    Only a language model hands ``**kwargs`` to its decoder alone; others also to their encoder.
+    """
+    forward = type(model).forward
+    named = "features_only" in inspect.signature(forward).parameters
+    return named or forward is FairseqLanguageModel.forward

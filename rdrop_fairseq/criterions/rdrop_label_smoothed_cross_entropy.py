@@ -19,7 +19,7 @@ from fairseq.modules import AdaptiveSoftmax, FairseqDropout
 
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
 from rdrop_fairseq.losses.reference import check_loss_weights, rdrop_loss
-from rdrop_fairseq.projection import linear_projection
+from rdrop_fairseq.projection import has_own_probabilities, linear_projection
 from rdrop_fairseq.views import dropout_views, split_views
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,10 @@ class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCriterion
     def compute_rdrop_loss(self, model, net_output, sample, reduce=True):
         """R-Drop loss of ``net_output``, which holds logits or features of every view."""
         start = self.ignore_prefix_size
-        output = split_views(net_output[0], VIEWS)[:, :, start:].flatten(1, 2)
+        output = net_output[0]
+        if has_own_probabilities(model):  # their logarithms serve as logits: softmax keeps them
+            output = model.get_normalized_probs(net_output, log_probs=True)
+        output = split_views(output, VIEWS)[:, :, start:].flatten(1, 2)
         target = model.get_targets(sample, net_output)[:, start:].flatten()
         objective = (target, self.reg_alpha, self.eps, self.padding_idx, reduce)
         if self._path == FROM_FEATURES:

@@ -37,8 +37,9 @@ def fused_rdrop_loss(
 ) -> RDropLoss:
     """:func:`~rdrop_fairseq.losses.reference.rdrop_loss` that holds one tensor beside the logits.
 
-    That tensor is their gradient, in float32 at least. Arguments, result and errors are those of
-    the reference; differentiating twice raises ``RuntimeError``.
+    That tensor is their gradient, in float32 at least; ``backward`` makes another if it has to
+    scale it or round it to half precision. Arguments, result and errors are those of the reference;
+    differentiating twice raises ``RuntimeError``.
     """
     check_loss_arguments(logits, target, alpha, label_smoothing)
     counted = _counted(target, padding_idx)
@@ -220,7 +221,7 @@ def _walk(
     neither logits nor gradients are ever rounded to half precision here.
     """
     dtype = torch.promote_types(features.dtype, torch.float32)
-    rows = features.movedim(0, -2)[counted].to(dtype)
+    rows = features.movedim(0, -2)[counted].to(dtype).contiguous()  # chunks are written in place
     target, weight = target[counted], weight.to(dtype)
     tokens, views, width = rows.shape
     classes = len(weight)

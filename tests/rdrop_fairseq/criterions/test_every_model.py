@@ -1,10 +1,15 @@
 """One real training step of every kind of model and task that the criterion serves."""
 
+import copy
+
 import fairseq
 import pytest
 import torch
 from conftest import RDROP, TINY_TRANSFORMER
+from dropped_terms import DROPPED_TERMS
 from fairseq.trainer import Trainer
+
+from rdrop_fairseq.losses import fused
 
 SIZES = TINY_TRANSFORMER[1:]
 ONE_KERNEL = ("--encoder-kernel-size-list=[3]", "--decoder-kernel-size-list=[3]")
@@ -29,6 +34,10 @@ MULTILINGUAL = (
     *("--task=translation_multi_simple_epoch", "--lang-pairs=de-en", "--langs=de,en"),
     *("--encoder-langtok=src", "--decoder-langtok", *TINY_TRANSFORMER),
 )
+MULTILINGUAL_MODELS = (
+    *("--task=multilingual_translation", "--lang-pairs=de-en", "--arch=multilingual_transformer"),
+    *SIZES,
+)
 LANGUAGE_MODEL = (
     *("--task=language_modeling", "--arch=transformer_lm", "--decoder-layers=1"),
     *("--decoder-embed-dim=16", "--decoder-ffn-embed-dim=32", "--decoder-attention-heads=2"),
@@ -50,11 +59,70 @@ def train_one_step(setup):
     assert log["loss"] > log["nll_loss"] > 0
     changed = [not torch.equal(old, new) for old, new in zip(before, setup.model.parameters())]
     assert sum(changed) > len(changed) / 2
+    assert_the_numbers_of_the_reference(setup.model, setup.criterion, setup.sample)
+
+
+def assert_the_numbers_of_the_reference(model, criterion, sample):
+    """Loss and every gradient of ``--rdrop-loss auto``, from one seed."""
+    model.train()
+    for mine, expected in zip(*(numbers(model, criterion, sample, p) for p in PATHS)):
+        assert (mine is None) == (expected is None)
+        if expected is not None:
+            torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
+
+
+PATHS = "auto", "reference"
+
+
+def numbers(model, criterion, sample, path):
+    criterion = copy.copy(criterion)
+    criterion.rdrop_loss, criterion._path = path, None
+    before = copy.deepcopy(model.state_dict())
+    model.zero_grad()
+    torch.manual_seed(2)
+    loss, _, _ = criterion(model, sample)
+    loss.backward()
+    model.load_state_dict(before)  # quantisation noise changes weights in every pass
+    return [loss, *(parameter.grad for parameter in model.parameters())]
 
 
 @pytest.mark.parametrize("name", TRANSLATION)
 def test_translation(built, corpus, name):
     train_one_step(built(corpus.translation, *TRANSLATION[name], "--dropout=0.5", *RDROP))
+
+
+DECODERS = {
+    "projected features": ("--decoder-output-dim=8",),
+    "tied": ("--share-decoder-input-output-embed",),
+    "tied and quantised": ("--share-all-embeddings", "--quant-noise-pq=0.5"),
+    "normalised before": ("--decoder-normalize-before",),
+    "not normalised": ("--decoder-normalize-before", "--no-decoder-final-norm"),
+    "layers left out": ("--decoder-layers=3", "--decoder-layerdrop=0.5"),
+    "checkpointed": ("--checkpoint-activations",),
+}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_any_decoder_gets_the_numbers_of_the_reference(built, corpus, name):
+    setup = built(corpus.translation, *TINY_TRANSFORMER, *DECODERS[name], *RDROP)
+    assert_the_numbers_of_the_reference(setup.model, setup.criterion, setup.sample)
+
+
+@pytest.mark.parametrize("broken", DROPPED_TERMS)
+def test_a_dropped_term_is_noticed(built, corpus, monkeypatch, broken):
+    setup = built(corpus.translation, *TINY_TRANSFORMER, "--dropout=0.5", *RDROP)
+    monkeypatch.setattr(fused, "loss_and_gradient_", broken)
+    with pytest.raises(AssertionError, match="not close"):
+        assert_the_numbers_of_the_reference(setup.model, setup.criterion, setup.sample)
+
+
+def test_one_model_for_each_language_pair(built, corpus):
+    """Such a model hands every keyword to its encoder too, which knows no ``features_only``."""
+    setup = built(corpus.translation, *MULTILINGUAL_MODELS, *RDROP)
+    pair = "de-en"
+    assert_the_numbers_of_the_reference(
+        setup.model.models[pair], setup.criterion, setup.sample[pair]
+    )
 
 
 def test_translation_multi_simple_epoch(built, corpus):
@@ -68,6 +136,12 @@ def test_language_modeling(built, corpus):
 def test_language_modeling_by_sentence(built, corpus):
     """``--sample-break-mode eos`` stops on NumPy 2 without the plugin's mend."""
     arguments = (*LANGUAGE_MODEL, "--sample-break-mode=eos", *RDROP)
+    train_one_step(built(corpus.monolingual, *arguments))
+
+
+def test_language_modeling_with_adaptive_input(built, corpus):
+    adaptive = ("--adaptive-input", "--adaptive-input-cutoff=10,20", "--decoder-output-dim=16")
+    arguments = (*LANGUAGE_MODEL, *adaptive, "--tokens-per-sample=20", "--dropout=0.3", *RDROP)
     train_one_step(built(corpus.monolingual, *arguments))
 
 

@@ -9,15 +9,22 @@ import fairseq
 import pytest
 import torch
 from conftest import RDROP, TINY_TRANSFORMER
+from dropped_terms import DROPPED_TERMS
 from fairseq.distributed import LegacyDistributedDataParallel, ModuleProxyWrapper
+from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from fairseq.trainer import Trainer
-from test_every_model import LANGUAGE_MODEL, TRANSLATION
+from test_every_model import LANGUAGE_MODEL, TRANSLATION, assert_the_numbers_of_the_reference
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import parametrizations, weight_norm
 
 from rdrop_fairseq.losses import fused
+from rdrop_fairseq.losses.reference import rdrop_loss
 from rdrop_fairseq.projection import linear_projection
+from rdrop_fairseq.views import dropout_views, split_views
 
+NO_DROPOUT = ("--dropout=0", "--attention-dropout=0", "--activation-dropout=0")
+TIED = "--share-all-embeddings"
 FEATURES, LOGITS, REFERENCE = "decoder's features", "model's logits", "reference"
 
 
@@ -74,6 +81,110 @@ def test_a_hook_on_the_projection_still_runs(transformer, caplog, hook):
     assert LOGITS in path_in_log(setup, caplog)
 
 
+@pytest.mark.parametrize("name", ["", "decoder"])
+def test_a_hook_on_model_or_decoder_sees_logits(transformer, caplog, name):
+    setup, widths = transformer(), []
+    module = setup.model.get_submodule(name)
+    module.register_forward_hook(lambda module, inputs, output: widths.append(output[0].size(-1)))
+    assert LOGITS in path_in_log(setup, caplog)
+    assert set(widths) == {len(setup.task.target_dictionary)}
+
+
+class ColdDecoder(TransformerDecoderBase):
+    def forward(self, *arguments, **options):
+        logits, extra = super().forward(*arguments, **options)
+        return logits / 2, extra
+
+
+class ColdOutputLayer(TransformerDecoderBase):
+    def output_layer(self, features):
+        return super().output_layer(features) / 2
+
+
+class ColdProbabilities(TransformerDecoderBase):
+    def get_normalized_probs(self, net_output, log_probs, sample=None):
+        cold = net_output[0] / 2, net_output[1]
+        return super().get_normalized_probs(cold, log_probs, sample)
+
+
+class ColdModel(TransformerModelBase):
+    def forward(self, **everything):
+        everything.pop("features_only", None)
+        logits, extra = super().forward(**everything)
+        return logits / 2, extra
+
+
+class ModelWithColdProbabilities(TransformerModelBase):
+    def get_normalized_probs(self, net_output, log_probs, sample=None):
+        cold = net_output[0] / 2, net_output[1]
+        return super().get_normalized_probs(cold, log_probs, sample)
+
+
+@pytest.mark.parametrize("rdrop_loss", ["auto", "reference"])
+@pytest.mark.parametrize(
+    "name, own",
+    [
+        ("decoder", ColdDecoder),
+        ("decoder", ColdOutputLayer),
+        ("decoder", ColdProbabilities),
+        ("", ColdModel),
+        ("", ModelWithColdProbabilities),
+    ],
+)
+def test_what_a_model_does_to_its_logits_is_in_the_loss(transformer, name, own, rdrop_loss):
+    """Both passes being the same without dropout, the loss is twice fairseq's own."""
+    setup = transformer(*NO_DROPOUT, f"--rdrop-loss={rdrop_loss}")
+    setup.model.get_submodule(name).__class__ = own
+    loss, _, _ = setup.criterion(setup.model.train(), setup.sample)
+    plain, _, _ = setup.criterion(setup.model.eval(), setup.sample)
+    torch.testing.assert_close(loss, 2 * plain, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("make", [weight_norm, parametrizations.weight_norm])
+def test_a_normalised_projection_gets_the_numbers_of_the_reference(transformer, make):
+    setup = transformer()
+    projection = make(setup.model.decoder.output_projection)
+    with torch.no_grad():
+        next(projection.parameters()).mul_(3)  # so that the weight as it was would be wrong
+    assert linear_projection(setup.model) is None
+    assert_the_numbers_of_the_reference(setup.model, setup.criterion, setup.sample)
+
+
+def test_autocast_rounds_features_but_not_logits(transformer):
+    """What ``--amp`` does, here in bfloat16: the loss is exact for the features that it gets."""
+    setup = transformer()
+    setup.model.train()
+    views = dropout_views(setup.sample)["net_input"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.manual_seed(4)
+        loss, _, _ = setup.criterion(setup.model, setup.sample)
+        torch.manual_seed(4)
+        features = setup.model(**views, features_only=True)[0]
+    weight = setup.model.decoder.output_projection.weight
+    logits = split_views(features.double() @ weight.double().t())
+    exact = rdrop_loss(logits, setup.sample["target"], 5.0, 0.1, padding_idx=1).loss
+    torch.testing.assert_close(loss.double(), exact, rtol=1e-6, atol=0)
+    loss.backward()
+    assert weight.grad.dtype == torch.float32
+
+
+def test_two_accumulated_batches_give_the_sum_of_their_gradients(transformer):
+    """The tied weight, too, which gets a gradient as embedding and as projection."""
+    setup = transformer(TIED, *NO_DROPOUT)
+    short = {key: setup.sample[key] for key in ("ntokens", "net_input", "target")}
+    half = {key: value[: value.size(0) // 2] for key, value in setup.sample["net_input"].items()}
+    short.update(net_input=half, target=setup.sample["target"][: len(half["src_tokens"])])
+    both = []
+    for rdrop in ("auto", "reference"):
+        criterion = copy.copy(setup.criterion)
+        criterion.rdrop_loss = rdrop
+        setup.model.zero_grad()
+        for sample in (setup.sample, short):
+            criterion(setup.model.train(), sample)[0].backward()
+        both.append([parameter.grad.clone() for parameter in setup.model.parameters()])
+    torch.testing.assert_close(*both, rtol=1e-4, atol=1e-4)
+
+
 def test_the_chunk_size_reaches_the_loss(transformer, monkeypatch):
     sizes = []
     slices = fused._slices
@@ -96,25 +207,6 @@ def ten_losses(setup):
     return [trainer.train_step([setup.sample])["loss"] for _ in range(10)]
 
 
-def without_p_minus_q(logits, target, objective):
-    """The gradient without the ``p_i - mean_j p_j`` of the KL."""
-    probs = logits.softmax(-1)
-    result = EXACT(logits, target, objective)
-    logits -= objective.alpha * (probs - probs.mean(1, keepdim=True))
-    return result
-
-
-def without_smoothing(logits, target, objective):
-    """The gradient without label smoothing."""
-    result = EXACT(logits.clone(), target, objective)
-    EXACT(logits, target, objective._replace(label_smoothing=0.0))
-    return result
-
-
-EXACT = fused.loss_and_gradient_
-TIED = "--share-all-embeddings"
-
-
 @pytest.mark.parametrize(
     "arguments, tolerance",
     [
@@ -130,7 +222,7 @@ def test_ten_updates_stay_with_the_reference(transformer, monkeypatch, arguments
     expected = ten_losses(train("--rdrop-loss=reference"))
     assert ten_losses(train(arguments[0])) == pytest.approx(expected, rel=tolerance)
     assert expected[-1] < 0.95 * expected[0]
-    for broken in (without_p_minus_q, without_smoothing):
+    for broken in DROPPED_TERMS:
         monkeypatch.setattr(fused, "loss_and_gradient_", broken)
         assert ten_losses(train(arguments[0])) != pytest.approx(expected, rel=tolerance)
 

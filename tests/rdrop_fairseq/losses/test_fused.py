@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from dropped_terms import DROPPED_TERMS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd.gradcheck import GradcheckError
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from rdrop_fairseq.losses import fused
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
@@ -94,6 +97,36 @@ def test_nothing_underflows_under_loss_scaling(loss_function, scale):
     assert_no_worse_than_the_reference(loss_function, case, scale=scale)
 
 
+@pytest.mark.parametrize("scale", [1.0, 128.0, 2.0**16])
+def test_no_tiny_gradient_is_flushed_to_zero(scale):
+    """Elementwise: one rounding to fp16 of the exact scaled gradient, and float32's noise."""
+    features, weight, bias, target = random_case(2, 12, 16, 3001, True, torch.float16)
+    exact = gold_of((features, weight, bias), target)
+    logits = torch.nn.functional.linear(features, weight, bias).detach().requires_grad_()
+    twin = logits.detach().double().requires_grad_()
+    (exact["logits"],) = torch.autograd.grad(rdrop_loss(twin, target, 5.0, 0.1, PAD).loss, twin)
+    total = linear_rdrop_loss(features, weight, bias, target, 5.0, 0.1, PAD).loss
+    gradients = torch.autograd.grad(total * (scale / 64), (features, weight, bias))
+    from_logits = fused_rdrop_loss(logits, target, 5.0, 0.1, PAD).loss * scale
+    found = dict(zip(WANTED[1:], (gradient.double() * 64 for gradient in gradients)))
+    found["logits"] = torch.autograd.grad(from_logits, logits)[0].double()
+    half = torch.finfo(torch.float16)
+    for name, values in found.items():
+        scaled = exact[name] * scale
+        divisor = 1 if name == "logits" else 64
+        subnormal = divisor * half.smallest_normal * half.eps
+        noise = 1e-5 * (scaled.abs() + scaled.abs().mean())
+        rounding = 0.5 * (half.eps * scaled.abs() + subnormal)
+        assert ((values - scaled).abs() <= rounding + noise).all(), name
+        assert values[scaled.abs() > 2 * (subnormal + noise)].all(), name
+
+
+def test_rounding_before_scaling_is_noticed(monkeypatch):
+    monkeypatch.setattr(fused, "_scaled", lambda g, factor, dtype: g.to(dtype) * factor.to(dtype))
+    with pytest.raises(AssertionError):
+        test_no_tiny_gradient_is_flushed_to_zero(128.0)
+
+
 @given(
     *(st.integers(2, 4), st.integers(1, 12), st.integers(1, 9), st.integers(3, 17)),
     *(st.floats(0, 20), st.floats(0, 0.9), st.integers(0, 999)),
@@ -141,17 +174,115 @@ def test_all_padding(loss_function):
     assert not any(g.any() for g in torch.autograd.grad(total.loss, operands))
 
 
-@pytest.mark.parametrize("frozen", [0, 1, 2])
-def test_frozen_operands_get_no_gradient_and_the_others_theirs(frozen):
-    *operands, target = random_case()
-    gold = gold_of(operands, target)
-    operands[frozen].requires_grad_(False)
-    linear_rdrop_loss(*operands, target, 5.0, 0.1, PAD).loss.backward()
-    for position, (name, operand) in enumerate(zip(WANTED[1:], operands)):
-        if position == frozen:
-            assert operand.grad is None
-        else:
-            torch.testing.assert_close(operand.grad, gold[name])
+@pytest.mark.parametrize("frozen", [{0}, {1}, {2}, {0, 1}, {0, 2}, {1, 2}], ids=str)
+@pytest.mark.parametrize("loss_function", FUSED)
+def test_frozen_operands_get_no_gradient_and_the_others_theirs(loss_function, frozen):
+    """With equal upstream gradients, and with unequal ones, for which it walks again."""
+    for factor in (torch.ones(7).double(), torch.arange(7).double()):
+        *operands, target = random_case()
+        exact = [x.detach().requires_grad_() for x in operands]
+        for position in frozen:
+            operands[position].requires_grad_(False)
+        for f, given_operands in ((loss_function, operands), (reference_loss, exact)):
+            each = f(*given_operands, target, 5.0, 0.1, PAD, reduce=False).loss
+            (each * factor).sum().backward()
+        for position, (operand, expected) in enumerate(zip(operands, exact)):
+            if position in frozen:
+                assert operand.grad is None
+            else:
+                torch.testing.assert_close(operand.grad, expected.grad)
+
+
+@pytest.mark.parametrize("loss_function", FUSED)
+def test_operands_that_are_not_contiguous(loss_function):
+    """Views as neighbours, time before batch, a transposed weight, every other bias."""
+    features, weight, bias, target = random_case(tokens=6)
+    gold = gold_of((features, weight, bias), target)
+    scattered = [
+        features.detach().permute(2, 1, 0).contiguous().permute(2, 1, 0),
+        weight.detach().t().contiguous().t(),
+        bias.detach().repeat_interleave(2)[::2],
+    ]
+    assert not any(operand.is_contiguous() for operand in scattered)
+    found = results(loss_function, [x.requires_grad_() for x in scattered], target)
+    torch.testing.assert_close(found, gold)
+
+
+@pytest.mark.parametrize("weight_dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weight_of_another_dtype_than_the_features(weight_dtype):
+    features, weight, bias, target = random_case(tokens=20, classes=100, dtype=torch.float32)
+    operands = features, *(x.detach().to(weight_dtype).requires_grad_() for x in (weight, bias))
+    found, gold = results(linear_rdrop_loss, operands, target), gold_of(operands, target)
+    rounding = max(torch.finfo(weight_dtype).eps, 1e-5)
+    for name in WANTED:
+        scale = rounding if name in ("weight", "bias") else 1e-5
+        torch.testing.assert_close(found[name], gold[name], rtol=scale, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss_function", FUSED)
+def test_blocks_and_chunks_of_one_token_change_nothing(monkeypatch, loss_function):
+    *operands, target = random_case(views=3)
+    monkeypatch.setattr(fused, "CPU_BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(fused, "CPU_CHUNK_ELEMENTS", 1)
+    found = results(loss_function, operands, target)
+    torch.testing.assert_close(found, gold_of(operands, target))
+
+
+def test_what_stands_on_padding_is_never_looked_at():
+    features, weight, bias, target = random_case()
+    padding = target.eq(PAD)
+    gold = gold_of((features, weight, bias), target)
+    with torch.no_grad():
+        features[:, padding] = float("nan")
+    found = results(linear_rdrop_loss, (features, weight, bias), target)
+    torch.testing.assert_close(found, gold)
+    logits = torch.nn.functional.linear(features, weight, bias).detach().requires_grad_()
+    total = fused_rdrop_loss(logits, target, 5.0, 0.1, PAD).loss
+    torch.testing.assert_close(total.detach(), gold["loss"])
+    (gradient,) = torch.autograd.grad(total, logits)
+    assert gradient.isfinite().all() and not gradient[:, padding].any()
+
+
+class NewTensors(TorchDispatchMode):
+    """Elements of every tensor that comes into being, in order."""
+
+    def __init__(self, *known):
+        super().__init__()
+        self.seen = {x.untyped_storage()._cdata: x.untyped_storage() for x in known}
+        self.sizes = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                if storage._cdata not in self.seen:
+                    self.sizes.append(storage.nbytes() // tensor.element_size())
+                self.seen[storage._cdata] = storage  # kept, so that no address comes twice
+        return result
+
+
+@pytest.mark.parametrize("factor", [torch.ones(64), torch.arange(64.0)], ids=["sum", "weighted"])
+def test_the_linear_form_never_holds_all_logits(factor):
+    features, weight, _, target = random_case(2, 64, 8, 500, False, torch.float32)
+    with NewTensors(features, weight, target) as made:
+        each = linear_rdrop_loss(
+            *(features, weight, None, target, 5.0, 0.1, PAD), reduce=False, chunk_size=4
+        )
+        (each.loss * factor).sum().backward()
+    assert max(made.sizes) == weight.numel() == 2 * 4 * 500  # a chunk's logits, and the weight's
+    assert features.grad is not None and weight.grad is not None
+
+
+def test_the_logits_form_makes_one_tensor_of_their_size(monkeypatch):
+    monkeypatch.setattr(fused, "CPU_BLOCK_ELEMENTS", 2 * 4 * 500)
+    *operands, target = random_case(2, 64, 8, 500, False, torch.float32)
+    logits = torch.nn.functional.linear(*operands[:2]).detach().requires_grad_()
+    with NewTensors(logits, target) as made:
+        gradient = torch.autograd.grad(fused_rdrop_loss(logits, target).loss, logits)
+    del gradient
+    large = [size for size in made.sizes if size > 2 * 4 * 500]
+    assert large == [logits.numel()]
 
 
 def test_without_gradients_the_loss_is_the_same():
@@ -255,39 +386,27 @@ def test_errors_are_those_of_the_reference():
             loss_function(features, weight, bias, target[:3])
 
 
-def without_p_minus_q(logits, target, objective):
-    """The gradient without the ``M p_i - sum_j p_j`` of the KL."""
-    probs = logits.softmax(-1)
-    result = EXACT(logits, target, objective)
-    coefficient = objective.alpha / (probs.size(1) * (probs.size(1) - 1))
-    logits -= coefficient * (probs.size(1) * probs - probs.sum(1, keepdim=True))
-    return result
-
-
-def without_smoothing(logits, target, objective):
-    """The gradient without label smoothing."""
-    result = EXACT(logits.clone(), target, objective)
-    EXACT(logits, target, objective._replace(label_smoothing=0.0))
-    return result
-
-
-EXACT = fused.loss_and_gradient_
-
-
-@pytest.mark.parametrize("broken", [without_p_minus_q, without_smoothing])
+@pytest.mark.parametrize("broken", DROPPED_TERMS)
 @pytest.mark.parametrize("loss_function", FUSED)
 @pytest.mark.parametrize(
     "check",
     [
+        lambda f: test_errs_no_more_than_the_reference(f, True, torch.float64, (64, 32, 128)),
         lambda f: test_errs_no_more_than_the_reference(f, True, torch.float32, (64, 32, 128)),
         lambda f: test_errs_no_more_than_the_reference(f, True, torch.bfloat16, (64, 32, 128)),
         lambda f: test_errs_no_more_than_the_reference(f, True, torch.float16, (64, 32, 128)),
         lambda f: test_nothing_underflows_under_loss_scaling(f, 128.0),
+        lambda f: test_no_tiny_gradient_is_flushed_to_zero(128.0),
         lambda f: test_gradcheck(f),
+        lambda f: test_frozen_operands_get_no_gradient_and_the_others_theirs(f, {1}),
+        lambda f: test_operands_that_are_not_contiguous(f),
         lambda f: test_every_field_and_the_unreduced_form(f),
         lambda f: test_any_shape_views_alpha_and_smoothing(),
     ],
-    ids=["float32", "bfloat16", "float16", "scaled", "gradcheck", "unreduced", "hypothesis"],
+    ids=[
+        *("float64", "float32", "bfloat16", "float16", "scaled", "tiny", "gradcheck", "frozen"),
+        *("scattered", "unreduced", "hypothesis"),
+    ],
 )
 def test_the_tests_notice_a_dropped_term(monkeypatch, check, loss_function, broken):
     monkeypatch.setattr(fused, "loss_and_gradient_", broken)
