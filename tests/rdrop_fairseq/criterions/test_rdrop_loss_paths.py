@@ -90,10 +90,10 @@ def test_a_hook_on_model_or_decoder_sees_logits(transformer, caplog, name):
     assert set(widths) == {len(setup.task.target_dictionary)}
 
 
-class ColdDecoder(TransformerDecoderBase):
+class CappedDecoder(TransformerDecoderBase):
     def forward(self, *arguments, **options):
         logits, extra = super().forward(*arguments, **options)
-        return logits / 2, extra
+        return logits.tanh(), extra
 
 
 class ColdOutputLayer(TransformerDecoderBase):
@@ -124,7 +124,7 @@ class ModelWithColdProbabilities(TransformerModelBase):
 @pytest.mark.parametrize(
     "name, own",
     [
-        ("decoder", ColdDecoder),
+        ("decoder", CappedDecoder),
         ("decoder", ColdOutputLayer),
         ("decoder", ColdProbabilities),
         ("", ColdModel),
