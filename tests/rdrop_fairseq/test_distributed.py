@@ -72,7 +72,8 @@ ARGUMENTS = (*TRAINING, "--log-format=json", *MODEL, *BATCHES, *RDROP)
 NO_DROPOUT = ("--dropout=0", "--max-epoch=2")
 TIED = "--share-all-embeddings"
 
-# Layers of fairseq 0.12.2 hold weights that get no gradient.
+# Layers of fairseq 0.12.2 hold copies of weights that get no gradient, and buffers never set.
+NEVER_TRAINED = re.compile(r"(in_proj|out_proj|fc1|fc2)_(weight|bias)$|_float_tensor$")
 FIND_UNUSED = ("--find-unused-parameters",) if fairseq.__version__ == "0.12.2" else ()
 BACKENDS = {
     "legacy_ddp": ("--ddp-backend=legacy_ddp",),
@@ -193,8 +194,7 @@ def two_ranks(corpus, tmp_path_factory):
 
 def weights(folder: Path, name="checkpoint_last.pt") -> dict:
     model = torch.load(folder / name, weights_only=True)["model"]
-    # fairseq 0.12.2 has buffers that it never sets
-    return {key: value for key, value in model.items() if "_float_tensor" not in key}
+    return {key: value for key, value in model.items() if not NEVER_TRAINED.search(key)}
 
 
 def updates(output):
