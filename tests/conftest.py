@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PLUGIN = REPOSITORY / "rdrop_fairseq"
 
 torch.set_num_threads(1)
+# Where pytest runs in the background of a shell Ctrl-C is ignored, and whatever a test starts would
+# inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,9 @@
 import gzip
 import os
 import shutil
-import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,6 @@ class Scripts:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # so that `kill -INT 0` in it reaches only what it has started
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             text=True,
             **self.options,
         )
@@ -162,7 +161,8 @@ def test_evaluation_that_stops_is_no_evaluation(prepared, scripts, end):
     shutil.copytree(prepared[0], scripts.out)
     run = scripts.out / "run"
     run.mkdir()
-    (run / "checkpoint_best.pt").touch()
+    with zipfile.ZipFile(run / "checkpoint_best.pt", "w") as checkpoint:
+        checkpoint.writestr("archive/data.pkl", "the model")
     scripts.stand_in("fairseq-generate", HALF, end)
     status, printed = scripts.run("evaluate.sh", "--cpu", "run")
     assert "BLEU" not in printed

@@ -1,6 +1,7 @@
 """A training keeps its size and its pace, and its largest batch needs what can be predicted."""
 
 import csv
+import ctypes
 import gc
 import itertools
 import multiprocessing
@@ -136,8 +137,15 @@ def batches() -> list:
     return [data.collater([data[int(number)] for number in batch]) for batch in some]
 
 
+def give_back_what_is_freed() -> None:
+    """Else glibc keeps freed memory, or does not, by what happened before: 100 MiB in this test."""
+    m_mmap_threshold = -3
+    ctypes.CDLL(None).mallopt(m_mmap_threshold, 2**17)
+
+
 def updates(variant):
     """Train on each of the batches."""
+    give_back_what_is_freed()
     [run] = train_step.updates(CASE, [variant]).values()
     trainer = run.args[0]
     run()  # Adam's state is made in the first update
@@ -147,6 +155,7 @@ def updates(variant):
 
 def bodies():
     """The same without the head: both views through the model to its features and back."""
+    give_back_what_is_freed()
     [run] = train_step.updates(CASE, [train_step.SINGLE]).values()
     model, samples = run.args[0].model, batches()
     run()

@@ -197,8 +197,9 @@ def test_the_chunk_size_reaches_the_loss(transformer, monkeypatch):
 
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_chunk_size_below_1_is_refused(transformer, size):
+    setup = transformer()
     with pytest.raises(ValueError, match="--rdrop-chunk-size"):
-        transformer(f"--rdrop-chunk-size={size}")
+        type(setup.criterion)(setup.task, False, 0.1, rdrop_chunk_size=size)
 
 
 def ten_losses(setup):
