@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Categorical, kl_divergence
 
+from rdrop_fairseq.losses import reference
 from rdrop_fairseq.losses.reference import rdrop_loss
 
 PAD = 1
@@ -64,6 +66,33 @@ def test_gradient_is_the_closed_form():
         kl_part = p * (d - (p * d).sum(-1, keepdim=True)) + (p - q)
         closed_form = p - smoothed + alpha / 2 * kl_part
         torch.testing.assert_close(logits.grad[row], closed_form, rtol=1e-10, atol=1e-12)
+
+
+def kl_without_p_minus_q(log_probs):
+    """The right value, with a gradient that lacks the KL's ``p - q``."""
+    p, q = log_probs.exp()
+    return ((p - q) * (log_probs[0] - log_probs[1]).detach()).sum(-1) / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("symmetric_kl", kl_without_p_minus_q),
+        ("label_smoothed", lambda nll, negative_sum, epsilon, classes: nll),
+    ],
+)
+@pytest.mark.parametrize(
+    "check",
+    [
+        partial(test_loss_and_gradient_follow_from_the_definitions, 2, 5.0, 0.1),
+        test_gradient_is_the_closed_form,
+    ],
+    ids=["definitions", "closed form"],
+)
+def test_the_tests_notice_a_dropped_term(monkeypatch, check, name, broken):
+    monkeypatch.setattr(reference, name, broken)
+    with pytest.raises(AssertionError):
+        check()
 
 
 def test_gradcheck():
@@ -183,6 +212,7 @@ def test_needs_no_fairseq():
 import sys
 sys.modules["fairseq"] = None
 import torch
+from rdrop_fairseq.losses import reference
 from rdrop_fairseq.losses.reference import rdrop_loss
 print(rdrop_loss(torch.randn(2, 3, 5), torch.tensor([0, 1, 2])).loss.item() > 0)
 """
