@@ -144,15 +144,15 @@ def main():
     parser.add_argument("--model", default="transformer_iwslt_de_en", help="fairseq architecture")
     parser.add_argument("--classes", type=int, default=10152, help="size of the vocabulary")
     parser.add_argument("--max-tokens", type=int, default=4096, help="as in fairseq-train")
-    parser.add_argument("--no-memory", dest="memory", action="store_false", help="time alone")
+    parser.add_argument("--no-memory", action="store_true", help="measure time alone")
     known = [name for name, words in VARIANTS.items() if words[0] in CRITERION_REGISTRY]
     parser.add_argument("--variants", nargs="+", default=known, choices=known)
     args = parser.parse_args()
     if args.quick:
-        args.classes, args.max_tokens, args.repeats, args.memory = 4000, 256, 2, False
+        args.classes, args.max_tokens, args.repeats, args.no_memory = 4000, 256, 2, True
     torch.set_num_threads(args.threads)
     case = Case(args.model, args.classes, args.max_tokens, args.dtype, args.device)
-    rows = measure(case, args.variants, args.repeats, args.memory)
+    rows = measure(case, args.variants, args.repeats, memory=not args.no_memory)
     print(table(rows, [BUILTIN, DOUBLED, SINGLE]))
     append(args.csv, rows)
 

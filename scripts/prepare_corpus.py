@@ -15,7 +15,7 @@ import moses
 from cleaning import Limits, add_cleaning_arguments, limits_of
 from corpus_table import CorpusError, read_table
 from in_order import add_workers_argument, map_chunks
-from raw_text import check_whole, locate, read_pairs, sha256
+from raw_text import check_whole, locate_all, read_pairs, sha256
 from tqdm import tqdm
 from whole import whole_folder
 
@@ -112,8 +112,8 @@ def chosen_texts(table, valid, valid_every):
 
 def inputs_of(table, originals):
     """Return the SHA-256 of every file that is to be read, once it is known to be whole."""
-    names = ((text.archive, name) for text in table.texts for name in text.files)
-    paths = dict.fromkeys(locate(originals, archive, name) for archive, name in names)
+    files = ((text.archive, name) for text in table.texts for name in text.files)
+    paths = locate_all(originals, files)
     for path in paths:
         check_whole(path)
     return {str(path.relative_to(originals)): sha256(path) for path in paths}

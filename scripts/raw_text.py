@@ -103,6 +103,23 @@ def locate(originals, archive, name):
     return found
 
 
+def locate_all(originals, files):
+    """Return the file of each (archive, name), without repetition.
+
+    Raises:
+        CorpusError: names every one that is not there.
+    """
+    found, missing = {}, []
+    for archive, name in files:
+        try:
+            found[locate(originals, archive, name)] = None
+        except CorpusError as error:
+            missing.append(str(error))
+    if missing:
+        raise CorpusError(" ".join(dict.fromkeys(missing)))
+    return list(found)
+
+
 def sha256(path):
     """Return the SHA-256 of a file, as hexadecimal digits."""
     digest = hashlib.sha256()

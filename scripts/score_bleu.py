@@ -53,6 +53,9 @@ def add_scoring_arguments(parser):
         metavar="LANG",
         help="both sides are tokenized as Moses does: detokenize them, then score as raw text",
     )
+    parser.add_argument(
+        "--lowercase", action="store_true", help="without regard to case; the signature says so"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -61,11 +64,12 @@ def scoring(args, parser):
     if args.tokenized or args.compound_split:
         if args.tokenize:
             parser.error("--tokenize is for text that is not tokenized yet")
-        bleu = BLEU(tokenize="none", smooth_method="none", force=True)
+        bleu = BLEU(args.lowercase, tokenize="none", smooth_method="none", force=True)
         prepare = split_compounds if args.compound_split else protect_words
         return Scoring(prepare, {"BLEU": bleu}, multi_bleu=True)
     prepare = detokenizer(args.detokenize) if args.detokenize else str
-    return Scoring(prepare, {"BLEU": BLEU(tokenize=args.tokenize), "chrF2": CHRF()})
+    bleu, chrf = BLEU(args.lowercase, tokenize=args.tokenize), CHRF(lowercase=args.lowercase)
+    return Scoring(prepare, {"BLEU": bleu, "chrF2": chrf})
 
 
 def protect_words(line):

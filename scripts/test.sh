@@ -1,7 +1,13 @@
 #!/usr/bin/env bash
-# Installs what is missing, checks the style and runs the tests; arguments go to pytest.
+# Installs what is missing, checks the style and runs the tests: see --help.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if [[ ${1:-} = -h || ${1:-} = --help ]]; then
+    echo "Usage: bash scripts/test.sh [ARGUMENTS OF pytest]"
+    echo "Installs what is missing into .venv, checks the style and runs the tests."
+    exit
+fi
 
 bash scripts/install.sh
 .venv/bin/ruff check .

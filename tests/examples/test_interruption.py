@@ -143,7 +143,8 @@ def test_preparation_interrupted(prepared, scripts):
 @pytest.mark.parametrize("end", ["kill -INT 0; sleep 60", "exit 1"], ids=["ctrl-c", "full disk"])
 def test_training_that_stops_says_what_to_do(prepared, scripts, end):
     shutil.copytree(prepared[0], scripts.out)
-    scripts.stand_in("fairseq-train", end)
+    run = scripts.out / "rdrop-alpha1-seed1"
+    scripts.stand_in("fairseq-train", f"touch {run}/checkpoint_last.pt", end)
     status, printed = scripts.run("train.sh", "--cpu")
     if end == "exit 1":
         assert (status, "the same command continues it" in printed) == (1, True)

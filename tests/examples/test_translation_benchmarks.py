@@ -200,11 +200,35 @@ def test_mistakes_of_many_processes(run, tmp_path):
     (tmp_path / "out" / "binarized").mkdir(parents=True)
     two = ("--cpu", "--processes", "2")
     printed = run("multi30k_en_de", "train.sh", *two, fails=True)
-    assert "1 batches of an update cannot be shared by 2 processes" in printed
+    assert "2 processes cannot share an update of 1 x 1024 tokens" in printed
     printed = run("wmt14_en_de", "train.sh", "--cpu", fails=True, WORLD_SIZE="2")
     assert "this script starts torchrun itself" in printed
     printed = run("wmt14_en_de", "train.sh", "--cpu", "--precision", "bf16", fails=True)
     assert "fairseq does not run bf16 on a CPU" in printed
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "gpus", "shared"),
+    [("wmt14_en_de", 8, "8 x 2"), ("wmt14_en_de", 6, "4 x 4"), ("multi30k_en_de", 8, "1 x 1")],
+)
+def test_as_many_gpus_train_as_can_share_an_update(run, tmp_path, benchmark, gpus, shared):
+    """With stand-ins for the count of GPUs and for what trains on them."""
+    (tmp_path / "out" / "binarized").mkdir(parents=True)
+    real_python = f'exec {sys.executable} "$@"'
+    count = f"case $2 in *device_count*) echo {gpus};; *) {real_python};; esac"
+    stand_ins = {"python": count, "torchrun": "exit 1", "fairseq-train": "exit 1"}
+    make_programs(tmp_path / "bin", stand_ins)
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    printed = run(benchmark, "train.sh", fails=True, PATH=path)
+    assert f": {shared} batches of" in printed and "fp16 on gpu" in printed
+
+
+def make_programs(folder, commands):
+    """Write a bash program for each {name: its only line}."""
+    for name, command in commands.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"#!/usr/bin/env bash\n{command}\n")
+        (folder / name).chmod(0o755)
 
 
 @pytest.mark.parametrize(
@@ -232,10 +256,7 @@ def test_slurm_example_names_the_machines(tmp_path):
         "bin/srun": 'exec "$@"',
         "examples/translation/wmt14_en_de/train.sh": 'echo "$@"',
     }
-    for name, command in stand_ins.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{command}\n")
-        (tmp_path / name).chmod(0o755)
+    make_programs(tmp_path, stand_ins)
     slurm = {"SLURM_JOB_NODELIST": "both", "SLURM_NNODES": "2", "SLURM_NODEID": "1"}
     path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
     printed = subprocess.check_output(

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import RDROP, TINY_TRANSFORMER
+from conftest import NEVER_TRAINED, RDROP, TINY_TRANSFORMER
 from training_process import befall, fairseq_train, full_disk, killed
 
 import rdrop_fairseq  # noqa: F401  (its allow-list lets torch.load read fairseq's checkpoints)
@@ -34,10 +34,11 @@ def checkpoints(folder):
 
 
 def leaves(tree, place=()):
-    """Yield (place, value) of all values in nested dictionaries and lists."""
+    """Yield (place, value) of all values in nested dictionaries and lists that training sets."""
     if isinstance(tree, (dict, list)):
         for key, branch in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            yield from leaves(branch, (*place, key))
+            if not NEVER_TRAINED.search(str(key)):
+                yield from leaves(branch, (*place, key))
     else:
         yield place, tree
 

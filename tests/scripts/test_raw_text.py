@@ -103,6 +103,16 @@ def test_a_missing_file_is_named(tmp_path):
         pairs(tmp_path)
 
 
+def test_every_missing_file_is_named(tmp_path):
+    (tmp_path / "b").touch()
+    files = [("a.tgz", "a"), (None, "b"), (None, "c")]
+    with pytest.raises(CorpusError, match=r"neither .*a\.tgz .*/a\. .*/c is missing\.$") as error:
+        raw_text.locate_all(tmp_path, files)
+    assert "/b" not in str(error.value)
+    files = [files[1], files[1]]
+    assert raw_text.locate_all(tmp_path, files) == [tmp_path / "b"]
+
+
 def damaged_archive(folder, position, byte):
     lines = b"".join(b"%d\n" % (number * 7919) for number in range(9000))
     packed(folder / "a.tgz", {"d/x.de": lines, "d/x.en": lines})

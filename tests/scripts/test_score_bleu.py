@@ -83,6 +83,18 @@ def test_scores_are_sacrebleus(tmp_path, reference, capsys):
     assert chrf.startswith("chrF2|") and chrf.endswith(f" = {expected:.2f}")
 
 
+@pytest.mark.parametrize("options", [(), ("--tokenized",)])
+def test_case_counts_unless_told_otherwise(tmp_path, reference, capsys, options):
+    system = write(tmp_path / "shouted", [line.upper() for line in REFERENCE])
+    scores = []
+    for case, extra in (("mixed", ()), ("lc", ("--lowercase",))):
+        run(system, reference, "--json", *options, *extra)
+        bleu = json.loads(capsys.readouterr().out)["BLEU"]
+        assert f"case:{case}" in bleu["signature"]
+        scores.append(bleu["score"])
+    assert scores[0] < 5 and scores[1] == pytest.approx(100)
+
+
 def test_the_tokenizer_can_be_chosen(tmp_path, reference, capsys):
     run(write(tmp_path / "sys.txt", HYPOTHESIS), reference, "--tokenize", "char")
     assert "tok:char" in capsys.readouterr().out

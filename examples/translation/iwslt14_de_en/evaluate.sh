@@ -6,6 +6,7 @@ set -euo pipefail
 beam=5
 lenpen=1
 score_options=(--tokenized)
+case_options=(--lowercase) # as prepare.sh makes all text
 
 . "$(dirname "$0")/../lib/evaluate.sh"
 evaluate "$@"

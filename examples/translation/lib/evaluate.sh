@@ -1,6 +1,7 @@
 # Translates and scores the test set of a benchmark: sourced by its evaluate.sh, which sets
 #   beam, lenpen   of the search
 #   score_options  of scripts/score_bleu.py, for the score that the paper gives
+#   case_options   of the same, for every score
 
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -34,8 +35,12 @@ evaluate() {
     # What is older than the model was made with an earlier one, before the training continued.
     if [ "$log" -nt "$model" ]; then say "already there: $log"; else translate; fi
     say "$source-$target $subset, $run, $checkpoint checkpoint, beam $beam, length penalty $lenpen"
-    python "$repo/scripts/score_bleu.py" --sys "$log" --ref "$reference" "${score_options[@]}"
-    python "$repo/scripts/score_bleu.py" --sys "$log" --ref "$reference" --detokenize "$target"
+    score "${score_options[@]}"
+    score --detokenize "$target"
+}
+
+score() {
+    python "$repo/scripts/score_bleu.py" --sys "$log" --ref "$reference" "${case_options[@]}" "$@"
 }
 
 read_evaluation_options() {
@@ -63,6 +68,7 @@ read_evaluation_options() {
         shift
     done
     [ -n "$run" ] || refuse "name the RUN to evaluate"
+    [[ $lenpen =~ ^-?[0-9]*\.?[0-9]+$ ]] || refuse "--lenpen must be a number, not '$lenpen'"
     case $subset in test | valid) ;; *) refuse "--subset is test or valid, not '$subset'" ;; esac
 }
 

@@ -18,7 +18,8 @@ skipped on a second run.
   --bpe-size N    pieces or merges ($bpe_size)
   --workers N     processes; changes no result (all cores)
   --out DIR       where everything goes ($out)
-$(additional_usage)  --help          this text
+  --help          this text
+$(additional_usage)
 EOF
 }
 

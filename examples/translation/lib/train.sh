@@ -18,7 +18,7 @@ Trains with R-Drop on what prepare.sh made; an interrupted training continues.
   --max-updates N    ($max_updates)
   --precision P      fp16, bf16 or fp32 (fp16 on a GPU, else fp32)
   --cpu              train on the CPU, even where there is a GPU
-  --processes N      on this machine, one for each GPU (all GPUs; 1 on a CPU)
+  --processes N      on this machine, one for each GPU (as many GPUs as can share an update)
   --nodes N          machines, each of which runs this script (1)
   --node-rank R      the number of this machine, from 0 (0)
   --master HOST:PORT the first machine, and a free port there (localhost:29500)
@@ -26,7 +26,7 @@ Trains with R-Drop on what prepare.sh made; an interrupted training continues.
   --out DIR          of prepare.sh ($out)
   --help             this text
 
-An update is made of $update_freq batches of $max_tokens tokens, however many processes share them.
+An update is made of $max_tokens tokens x $update_freq, however many processes share them.
 EOF
 }
 
@@ -52,7 +52,7 @@ train() {
         "${precision_flags[@]}" "${validation[@]}" --eval-bleu-remove-bpe "$(joining_of_subwords)" \
         --seed "$seed" --save-dir "$run" --log-format json --log-interval 50 \
         --log-file "$run/train.log" --tensorboard-logdir "$run/tensorboard" "${extra[@]}" ||
-        die "the training stopped, the lines above say why; the same command continues it"
+        die "the training stopped, the lines above say why$(and_continue)"
     # fairseq may train nothing at all and still end well; the first machine writes what it trained
     [ "$node_rank" != 0 ] || [ -e "$run/checkpoint_last.pt" ] || die "fairseq-train made no checkpoint in $run"
     say "trained: $run/checkpoint_best.pt"
@@ -101,7 +101,7 @@ choose_device() {
     local gpus=0
     [ -n "$cpu" ] || gpus=$(python -c 'import torch; print(torch.cuda.device_count())')
     if [ "$gpus" = 0 ]; then device=cpu; else device=gpu; fi
-    if [ -z "$processes" ]; then processes=$((gpus > 0 ? gpus : 1)); fi
+    if [ -z "$processes" ]; then processes=$(most_processes "$gpus"); fi
     whole_number --processes "$processes"
     if [ $device = gpu ] && [ "$processes" -gt "$gpus" ]; then
         die "$processes processes need as many GPUs and here are $gpus: lower --processes"
@@ -118,12 +118,23 @@ choose_device() {
     esac
 }
 
+# The most of so many GPUs that can share the batches of an update, 1 on a CPU.
+most_processes() {
+    local count
+    for ((count = $1; count > 1; count--)); do
+        if [ $((update_freq % (count * nodes))) = 0 ]; then break; fi
+    done
+    echo $((count > 1 ? count : 1))
+}
+
+and_continue() { [ ! -e "$run/checkpoint_last.pt" ] || echo "; the same command continues it"; }
+
 # The batches of an update are shared by all processes, so that it stays the same update.
 share_batches() {
     local all=$((processes * nodes))
     if [ $((update_freq % all)) != 0 ]; then
-        die "$update_freq batches of an update cannot be shared by $all processes:" \
-            "take a number of processes that divides $update_freq, or another batch in $0"
+        die "$all processes cannot share an update of $update_freq x $max_tokens tokens: give" \
+            "--processes a divisor of $update_freq, or set max_tokens and update_freq in $0"
     fi
     update_freq_each=$((update_freq / all))
 }

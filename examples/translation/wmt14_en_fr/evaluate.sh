@@ -6,6 +6,7 @@ set -euo pipefail
 beam=4
 lenpen=0.6
 score_options=(--tokenized)
+case_options=()
 
 . "$(dirname "$0")/../lib/evaluate.sh"
 evaluate "$@"
