@@ -13,6 +13,7 @@ import torch
 from fairseq import checkpoint_utils, utils
 from fairseq.data import data_utils
 from fairseq.file_io import PathManager
+from fairseq.logging import progress_bar
 from fairseq.trainer import Trainer
 
 from rdrop_fairseq.compat.checkpoints import checkpoint_types, copy_whole, explain_refusal
@@ -20,6 +21,7 @@ from rdrop_fairseq.compat.data import keep_last_batch, restore_numpy_names
 from rdrop_fairseq.compat.encoder import disable_encoder_fast_path
 from rdrop_fairseq.compat.training import (
     leave_out_empty_batches,
+    open_log_once,
     overflow_without_gpu,
     seed_ranks_apart,
     stop_at_max_update,
@@ -57,6 +59,7 @@ def mend_checkpoints() -> None:
 def mend_training() -> None:
     Trainer.train_step = overflow_without_gpu(leave_out_empty_batches(Trainer.train_step))
     Trainer._set_seed = seed_ranks_apart(Trainer._set_seed)
+    progress_bar.progress_bar = open_log_once(progress_bar.progress_bar)
     if "fairseq_cli.train" in sys.modules:
         train = sys.modules["fairseq_cli.train"]
         train.train = stop_at_max_update(train.train)

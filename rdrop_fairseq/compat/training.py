@@ -1,6 +1,8 @@
-"""Updates: on several ranks, in fp16 without a GPU, and after the last one."""
+"""Updates: on several ranks, in fp16 without a GPU, and after the last one; and their log."""
 
 import functools
+import logging
+import os
 from unittest import mock
 
 import torch
@@ -70,3 +72,21 @@ def stop_at_max_update(train):
         return train(cfg, trainer, task, epoch_itr)
 
     return train_unless_done
+
+
+def open_log_once(progress_bar):
+    """Every fairseq opens ``--log-file`` again for each epoch and each validation.
+
+    It writes a line as often as it has opened the file, and one file stays open for each time: a
+    long training ends with ``Too many open files``.
+    """
+
+    @functools.wraps(progress_bar)
+    def progress_bar_with_one_log(*args, log_file=None, **kwargs):
+        handlers = logging.getLogger(progress_bar.__module__).handlers
+        opened = {getattr(handler, "baseFilename", None) for handler in handlers}
+        if log_file is not None and os.path.abspath(log_file) in opened:
+            log_file = None
+        return progress_bar(*args, log_file=log_file, **kwargs)
+
+    return progress_bar_with_one_log

@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import json
 import os
 import pickle
 import zipfile
@@ -11,6 +12,7 @@ import pytest
 import torch
 from conftest import PLUGIN, RDROP, TINY_TRANSFORMER
 from fairseq.data import data_utils
+from fairseq.logging import progress_bar
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 from torch.nn.utils import parameters_to_vector
@@ -157,6 +159,18 @@ def test_the_first_rank_draws_as_fairseq_does_and_the_others_differ(trainer, mon
     assert drawn(0) == expected
     assert len({drawn(rank) for rank in range(4)}) == 4
     assert drawn(2, is_fsdp=True) == drawn(0)
+
+
+def test_a_line_stands_once_in_the_log_file(tmp_path, caplog, monkeypatch):
+    caplog.set_level("INFO", logger=progress_bar.logger.name)
+    monkeypatch.setattr(progress_bar.logger, "handlers", [])
+    log = tmp_path / "train.log"
+    for epoch in (1, 2, 3):
+        bar = progress_bar.progress_bar(
+            [], log_format="json", log_interval=1, log_file=str(log), epoch=epoch
+        )
+        bar.print({"loss": epoch}, tag="train", step=epoch)
+    assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == [1, 2, 3]
 
 
 def test_versions_decide_about_each_mend(monkeypatch):
