@@ -31,7 +31,7 @@ CACHED_WORDS = 500_000  # of subword-nmt, which by itself would keep every word 
 def learn_sentencepiece(texts, folder, size):
     """Write spm.model, one BPE of `size` pieces for all `texts` (paths)."""
     model = io.BytesIO()  # written by itself, the model would hold the names of temporary files
-    with _lines(texts) as lines:
+    with _sample(texts) as lines:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=lines,
             model_writer=model,
@@ -39,7 +39,6 @@ def learn_sentencepiece(texts, folder, size):
             vocab_size=size,
             hard_vocab_limit=False,  # a sample of a corpus may not have that many
             character_coverage=0.9999,
-            input_sentence_size=SAMPLE,
             # Decoding must give back the very text, as BLEU compares it with the raw reference.
             normalization_rule_name="identity",
             minloglevel=1,
@@ -51,6 +50,18 @@ def learn_subword_nmt(texts, folder, size):
     """Write the file `codes` with `size` merges, one BPE for all `texts` (paths)."""
     with _lines(texts) as lines, open(folder / "codes", "w", encoding="utf-8") as codes:
         learn_bpe(lines, codes, size)
+
+
+@contextlib.contextmanager
+def _sample(texts):
+    """Yield SAMPLE lines at most, evenly out of all texts and always the same ones.
+
+    SentencePiece's own sample would be another one in every run.
+    """
+    with _lines(texts) as lines:
+        count = sum(1 for _ in lines)
+    with _lines(texts) as lines:
+        yield itertools.islice(lines, 0, None, max(1, -(-count // SAMPLE)))
 
 
 @contextlib.contextmanager

@@ -2,6 +2,11 @@
 
 import gzip
 import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import sentencepiece
@@ -49,6 +54,39 @@ def test_one_vocabulary_of_the_size_asked_for(corpus, tmp_path):
 def test_a_small_corpus_gets_fewer_pieces(corpus, tmp_path):
     run(corpus, tmp_path / "out", "--size", "30000")
     assert (tmp_path / "out" / "test.de").exists()
+
+
+def test_a_long_corpus_is_sampled_evenly_and_in_every_process_alike(corpus, tmp_path):
+    chance = random.Random(0)
+    for lang, letters in (("en", "abcdefgh"), ("de", "klmnopqr")):
+        words = ["".join(chance.choices(letters, k=6)) for _ in range(600)]
+        (corpus / f"train.{lang}").write_text("".join(f"{word}\n" for word in words))
+    models = []
+    for name in ("one", "other"):
+        words = ["--corpus", str(corpus), "--langs", "en", "de", "--out", str(tmp_path / name)]
+        code = "import subwords; subwords.SAMPLE = 200; subwords.main()"
+        subprocess.run(
+            [sys.executable, "-c", code, *words, "--size", "60", "--workers", "1"],
+            env={**os.environ, "PYTHONPATH": str(Path(program.__file__).parent)},
+            check=True,
+        )
+        models.append((tmp_path / name / "spm.model").read_bytes())
+    assert models[0] == models[1]
+    processor = sentencepiece.SentencePieceProcessor(model_proto=models[0])
+    pieces = "".join(processor.id_to_piece(number) for number in range(processor.get_piece_size()))
+    assert "a" in pieces and "k" in pieces
+
+
+@pytest.mark.parametrize("sample, every", [(199, 2), (67, 3), (40, 5), (200, 1), (1000, 1)])
+def test_the_sample_is_every_so_manyth_line_of_both_languages(corpus, monkeypatch, sample, every):
+    texts = [corpus / f"train.{lang}" for lang in ("en", "de")]
+    for text in texts:
+        text.write_text("".join(f"{text.suffix} {number}\n" for number in range(100)))
+    monkeypatch.setattr(program, "SAMPLE", sample)
+    with program._sample(texts) as lines:
+        drawn = list(lines)
+    everything = [f".{lang} {number}" for lang in ("en", "de") for number in range(100)]
+    assert drawn == everything[::every]
 
 
 @pytest.mark.parametrize("missing", ["train.en", "valid.de"])
