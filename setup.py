@@ -20,7 +20,7 @@ FAIRSEQ = [
     f"ve-fairseq==0.12.3; {PREBUILT}",
     f"fairseq-fixed==0.12.3.1; {COMPILED}",
 ]
-CORPUS = ["sacremoses", "subword-nmt", "tqdm"]
+CORPUS = ["sacremoses>=0.1", "subword-nmt", "tqdm"]  # 0.1: the first with perl_parity
 TENSORBOARD = ["tensorboardX"]
 PLOTS = ["matplotlib>=3.5"]  # the first with layout="constrained"
 DEVELOPMENT = ["hypothesis", "pytest", "pytest-xdist", "ruff"]

@@ -1,7 +1,7 @@
 """Moses's tokenizer and punctuation normalisation, by sacremoses, where it differs mended."""
 
 import re
-from functools import lru_cache
+from functools import cache
 
 import regex
 from sacremoses import MosesPunctNormalizer, MosesTokenizer
@@ -9,8 +9,12 @@ from sacremoses import MosesPunctNormalizer, MosesTokenizer
 FINAL_FULL_STOP = re.compile(r"(?<=[^\s.])\.$")
 NON_PRINTING = regex.compile(r"\p{C}")
 
-_tokenizer = lru_cache(maxsize=None)(MosesTokenizer)
-_normalizer = lru_cache(maxsize=None)(MosesPunctNormalizer)
+_tokenizer = cache(MosesTokenizer)
+
+
+@cache
+def _normalizer(lang):
+    return MosesPunctNormalizer(lang, perl_parity=True)
 
 
 def tokenize(line, lang, aggressive_dash_splits=False):
@@ -35,4 +39,6 @@ def split_final_full_stop(tokens):
 
 def normalize(line, lang):
     """Return a line as `normalize-punctuation.perl` and `remove-non-printing-char.perl` do."""
-    return NON_PRINTING.sub(" ", _normalizer(lang).normalize(line))
+    # Perl sees the end of the line too, and makes `".` of `."` only where something follows.
+    normalized = _normalizer(lang).normalize(line + "\n").rstrip("\n")
+    return NON_PRINTING.sub(" ", normalized)
