@@ -93,7 +93,8 @@ def locate(originals, archive, name):
         CorpusError: neither is there.
     """
     places = [originals / archive] if archive else []
-    places += [originals / name, originals / name.rpartition("/")[2]]
+    for unpacked in dict.fromkeys([name, name.removesuffix(".gz")]):
+        places += [originals / unpacked, originals / unpacked.rpartition("/")[2]]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         looked = " nor ".join(dict.fromkeys(str(place) for place in places))
@@ -153,14 +154,15 @@ def check_whole(path):
 def opened(originals, archive, name):
     """Yield the lines of a file, wherever it is; reading them may raise CorpusError."""
     path = locate(originals, archive, name)
-    label = f"{name} in {path}" if archive and path.name == archive else str(path)
+    is_packed = archive and path.name == archive
+    label = f"{name} in {path}" if is_packed else str(path)
     with contextlib.ExitStack() as stack:
         try:
-            if archive and path.name == archive:
+            if is_packed:
                 stream = _member(stack.enter_context(tarfile.open(path, "r|*")), name, path)
             else:
                 stream = stack.enter_context(open(path, "rb"))
-            if name.endswith(".gz"):
+            if (name if is_packed else path.name).endswith(".gz"):
                 stream = stack.enter_context(gzip.open(stream))
         except DAMAGED as error:
             raise CorpusError(f"{path} is damaged ({error}): get it again.") from error

@@ -66,6 +66,16 @@ def test_compressed_members_of_an_archive(tmp_path):
     assert pairs(tmp_path, text(files=("x.de.gz", "x.en.gz"))) == [("eins", "one")]
 
 
+@pytest.mark.parametrize("archive", ["a.tar", None])
+@pytest.mark.parametrize("place", ["d", "."], ids=["folder", "beside"])
+def test_compressed_files_may_be_unpacked(tmp_path, archive, place):
+    what = text(archive=archive, files=("d/x.de.gz", "d/x.en.gz"))
+    unpacked(tmp_path / place, {"x.de": b"eins\n", "x.en.gz": gzip.compress(b"one\n")})
+    assert pairs(tmp_path, what) == [("eins", "one")]
+    unpacked(tmp_path / place, {"x.de.gz": gzip.compress(b"zwei\n")})
+    assert pairs(tmp_path, what) == [("zwei", "one")]
+
+
 def test_formats(tmp_path):
     unpacked(tmp_path, {"x.de": TED, "x.en": TED, "y.de": XML, "y.en": XML})
     ted = pairs(tmp_path, text("ted", None, ("x.de", "x.en")))
