@@ -1,5 +1,9 @@
 #!/usr/bin/env python3
-"""Learn a joint BPE on both sides of a corpus and encode every set with it."""
+"""Learn a joint BPE on both sides of a corpus and encode every set with it.
+
+Training pairs beyond the limits are left out, also those that were held out for validation.
+The folder `tokenized` has the validation and test pairs that were encoded, as they were before.
+"""
 
 import argparse
 import contextlib
@@ -99,21 +103,41 @@ def encode_pairs(pairs, method, model, limits):
 
 
 def encode_set(text, corpus, folder, work, workers):
-    """Encode one set, a file a language; return how many pairs were read and kept."""
+    """Encode one set, a file a language; return how many pairs were read and kept.
+
+    The pairs that are kept of another set than train are also written to the folder `tokenized`,
+    line by line the references of their translations.
+    """
     read = kept = 0
+    folders = [folder] if text.split == "train" else [folder, folder / "tokenized"]
     with contextlib.ExitStack() as stack:
         files = [
-            stack.enter_context(open(folder / name, "w", encoding="utf-8", newline="\n"))
+            stack.enter_context(open(place / name, "w", encoding="utf-8", newline="\n"))
+            for place in folders
             for name in text.files
         ]
-        pairs = tqdm(read_pairs(text, corpus), f"encoding {text.name}", unit=" pairs", disable=None)
-        for pair in itertools.chain.from_iterable(map_chunks(work, pairs, workers)):
+        pairs, originals = itertools.tee(read_pairs(text, corpus))
+        pairs = tqdm(pairs, f"encoding {text.name}", unit=" pairs", disable=None)
+        encoded = itertools.chain.from_iterable(map_chunks(work, pairs, workers))
+        for pair, original in zip(encoded, originals):
             read += 1
             if pair is not None:
                 kept += 1
-                for file, line in zip(files, pair):
+                for file, line in zip(files, (*pair, *original)):
                     file.write(line + "\n")
     return {"read": read, "kept": kept}
+
+
+def cleaned_splits(history):
+    """Return the sets that the limits apply to: training text, held out for validation or not.
+
+    A text of its own is evaluated whole, as the manifest of the corpus tells.
+    """
+    try:
+        is_held_out = history["corpus"]["settings"]["valid_every"]
+    except (KeyError, TypeError):  # not made by prepare_corpus.py
+        is_held_out = False
+    return {"train", "valid"} if is_held_out else {"train"}
 
 
 def make_subwords(args, folder):
@@ -132,10 +156,11 @@ def make_subwords(args, folder):
         LEARN[args.method](
             [args.corpus / f"train.{lang}" for lang in args.langs], folder, args.size
         )
+    (folder / "tokenized").mkdir()
+    cleaned = cleaned_splits(history)
     pairs = {}
     for text in texts:
-        # no test sentence is left out
-        limits = Limits() if text.split == "test" else limits_of(args)
+        limits = limits_of(args) if text.split in cleaned else Limits()
         work = functools.partial(encode_pairs, method=args.method, model=model, limits=limits)
         pairs[text.split] = encode_set(text, args.corpus, folder, work, args.workers)
     stage = {
@@ -149,7 +174,7 @@ def make_subwords(args, folder):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument(
         "--corpus", type=Path, required=True, help="folder with {train,valid,test}.LANG"
     )

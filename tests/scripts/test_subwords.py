@@ -117,21 +117,51 @@ def test_the_number_of_workers_changes_nothing(corpus, tmp_path, method):
     options = ("--method", method, "--size", "90", "--workers")
     run(corpus, tmp_path / "alone", *options, "1")
     run(corpus, tmp_path / "together", *options, "3")
-    files = [sorted((tmp_path / name).iterdir()) for name in ("alone", "together")]
-    assert [path.name for path in files[0]] == [path.name for path in files[1]]
-    for alone, together in zip(*files):
-        assert alone.read_bytes() == together.read_bytes()
+    files = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+        for folder in (tmp_path / "alone", tmp_path / "together")
+    ]
+    assert len(files[0]) >= 11
+    assert files[0] == files[1]
 
 
-def test_long_pairs_are_left_out_of_train_and_valid_alone(corpus, tmp_path):
+@pytest.mark.parametrize(
+    "manifest, cleaned",
+    [
+        ({"corpus": {"settings": {"valid_every": 23}}}, {"train", "valid"}),
+        ({"corpus": {"settings": {"valid_every": None}}}, {"train"}),
+        ({"corpus": []}, {"train"}),
+        ({}, {"train"}),
+    ],
+    ids=["held out", "a text of its own", "another program's", "none"],
+)
+def test_long_pairs_are_left_out_of_training_text_alone(corpus, tmp_path, manifest, cleaned):
+    (corpus / "manifest.json").write_text(json.dumps(manifest))
     out = tmp_path / "out"
     run(corpus, out, "--method", "subword-nmt", "--size", "40", "--max-length", "8")
-    lines = {name: (out / name).read_text("utf-8").splitlines() for name in ("train.en", "test.en")}
-    assert len(lines["test.en"]) == 9
-    assert 0 < len(lines["train.en"]) < 9
-    assert max(len(line.split()) for line in lines["train.en"]) <= 8
-    manifest = json.loads((out / "manifest.json").read_text("utf-8"))
-    assert manifest["subwords"]["pairs"]["train"]["kept"] == len(lines["train.en"])
+    counts = json.loads((out / "manifest.json").read_text("utf-8"))["subwords"]["pairs"]
+    for split in program.SPLITS:
+        lines = [(out / f"{split}.{lang}").read_text("utf-8").splitlines() for lang in TEXT]
+        assert {len(side) for side in lines} == {counts[split]["kept"]}
+        if split in cleaned:
+            assert 0 < counts[split]["kept"] < 9
+            assert max(len(line.split()) for side in lines for line in side) <= 8
+        else:
+            assert counts[split]["kept"] == 9
+
+
+def test_the_lines_that_were_encoded_stand_beside_them(corpus, tmp_path):
+    (corpus / "manifest.json").write_text('{"corpus": {"settings": {"valid_every": 23}}}')
+    out = tmp_path / "out"
+    run(corpus, out, "--method", "subword-nmt", "--size", "40", "--max-length", "8")
+    written = {path.name for path in (out / "tokenized").iterdir()}
+    assert written == {"valid.en", "valid.de", "test.en", "test.de"}
+    for name in written:
+        encoded = (out / name).read_text("utf-8").replace("@@ ", "").splitlines()
+        tokenized = (out / "tokenized" / name).read_text("utf-8").splitlines()
+        assert encoded == [" ".join(line.split()) for line in tokenized]
+    assert (out / "tokenized" / "test.de").read_bytes() == (corpus / "test.de").read_bytes()
+    assert (out / "tokenized" / "valid.de").read_bytes() != (corpus / "valid.de").read_bytes()
 
 
 def test_the_manifest_continues_that_of_the_corpus(corpus, tmp_path):
