@@ -1,10 +1,12 @@
 """Work on a stream with several processes: results in order, memory bounded."""
 
+import argparse
 import itertools
 import os
 import signal
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 CHUNK = 2000  # items that travel to a worker at a time: long enough to make the journey cheap
 AHEAD = 4  # chunks for each worker that may be under way or wait for their turn
@@ -16,11 +18,24 @@ def map_chunks(function, items, workers):
     Args:
         function: of a module's top level, since it travels to other processes.
         workers: processes; 1 works in this one.
+
+    Raises:
+        ChildProcessError: a worker was killed.
     """
     chunks = _chunks(items)
     if workers == 1:
         yield from map(function, chunks)
         return
+    try:
+        yield from _map_in_processes(function, chunks, workers)
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            "a worker process was killed, perhaps because the memory was full: run the same "
+            "command again, with fewer --workers."
+        ) from error
+
+
+def _map_in_processes(function, chunks, workers):
     with ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_the_parent) as pool:
         pending = deque()
         for chunk in chunks:
@@ -45,5 +60,14 @@ def add_workers_argument(parser):
     """Add `--workers`, by default every core that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument(
-        "--workers", type=int, default=cores, help="processes; changes no result (%(default)s)"
+        "--workers",
+        type=_at_least_one,
+        default=cores,
+        help="processes; changes no result (%(default)s)",
     )
+
+
+def _at_least_one(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not '{text}'")
+    return int(text)

@@ -1,6 +1,9 @@
 """Results come in order and the input is not read far ahead, however many workers there are."""
 
+import argparse
+import os
 import random
+import signal
 import time
 
 import in_order
@@ -37,3 +40,23 @@ def failing(chunk):
 def test_an_error_of_a_worker_arrives(workers):
     with pytest.raises(OSError, match="no space left"):
         list(in_order.map_chunks(failing, range(10), workers))
+
+
+def killed(chunk):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_one_sentence():
+    with pytest.raises(OSError, match="a worker process was killed.*fewer --workers"):
+        list(in_order.map_chunks(killed, range(10), 2))
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", ""])
+def test_fewer_workers_than_one_are_refused(text, capsys):
+    parser = argparse.ArgumentParser()
+    in_order.add_workers_argument(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--workers", text])
+    message = f"argument --workers: must be a whole number from 1 on, not '{text}'"
+    assert message in capsys.readouterr().err
+    assert parser.parse_args(["--workers", "3"]).workers == 3

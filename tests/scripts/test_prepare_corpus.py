@@ -1,6 +1,8 @@
 """The sets of a benchmark: what goes where, for any number of workers, whole or not there."""
 
 import json
+import os
+import signal
 
 import prepare_corpus as program
 import pytest
@@ -93,6 +95,17 @@ def test_errors_leave_nothing(run, originals, tmp_path):
     with pytest.raises(SystemExit, match="test.en"):
         run("--valid", "dev")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.json", "originals"]
+
+
+def test_a_killed_worker_is_one_sentence(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "process", killed)
+    with pytest.raises(SystemExit, match="a worker process was killed"):
+        run("--valid", "dev", "--workers", 2)
+    assert not (tmp_path / "out").exists()
+
+
+def killed(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"languages": ["de"], "texts": [{}]}'])
