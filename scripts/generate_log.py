@@ -7,6 +7,7 @@ from pathlib import Path
 # Not more digits than any test set needs: int() refuses thousands of them
 SENTENCE_LINE = re.compile(r"([SHDT])-(\d{1,18})\t(.*)")
 TEST_SET_SIZE = re.compile(r" (\d{1,18}) examples$")
+LAST_LINE = re.compile(r"[^\t]*?Generate \S+ with beam=\d+: ")  # no sentence: these have tabs
 
 
 class ScoringError(Exception):
@@ -81,8 +82,8 @@ def read_references(paths):
     Plain text among `paths` holds none.
 
     Raises:
-        ScoringError: no log has any, one lacks a sentence, still has subwords or has other
-            references than another log.
+        ScoringError: no log has any, one lacks a sentence or what shows that it lacks none, still
+            has subwords or has other references than another log.
     """
     found = [(path, references) for path in paths if (references := _references(path))]
     if not found:
@@ -100,8 +101,8 @@ def _references(path):
     references = sentences["T"]
     if not references:
         return []
-    sizes = (match for match in map(TEST_SET_SIZE.search, lines) if match)
-    count = max(1 + max(map(max, filter(None, sentences.values()))), *(int(m[1]) for m in sizes), 0)
+    sizes = [int(match[1]) for match in map(TEST_SET_SIZE.search, lines) if match]
+    count = max(1 + max(map(max, filter(None, sentences.values()))), *sizes, 0)
     missing = _first_missing(references, count)
     if missing is not None:
         raise ScoringError(f"{path} has no T- line for sentence {missing} of {count}: give --ref.")
@@ -110,6 +111,11 @@ def _references(path):
         f"The references (T- lines) in {path} have subwords: "
         "give --ref, or --remove-bpe to fairseq-generate.",
     )
+    if not sizes and not any(map(LAST_LINE.match, lines)):
+        raise ScoringError(
+            f"{path} has neither the size of the test set nor the last line of fairseq-generate "
+            "(Generate ... with beam=...), so it may lack sentences: give --ref."
+        )
     return [references[number] for number in range(count)]
 
 

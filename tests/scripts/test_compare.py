@@ -99,6 +99,7 @@ def test_references_from_the_logs(tmp_path, files, capsys):
     for name, lines in (("bad", BAD), ("good", GOOD)):
         log = [f"D-{n}\t0\t{line}" for n, line in enumerate(lines)]
         log += [f"T-{n}\t{line}" for n, line in enumerate(REFERENCE)]
+        log += ["Generate test with beam=5: BLEU4 = 1.00"]
         logs.append(f"{name}={write(tmp_path / f'{name}.log', log)}")
     program.main([*logs, "--json"])
     from_logs = json.loads(capsys.readouterr().out)["systems"]

@@ -85,6 +85,7 @@ LOG_LINES = (
     *(f"{kind}-{number}\t" for kind in "SHDTP" for number in NUMBERS),
     *(f"test de-en {number} examples\n" for number in NUMBERS),
     *("-0.5\t", "a @@ b", "\u2581a", "\nT-0\tword", "\nD-0\t-0.1\tword", "INFO:fairseq_cli"),
+    "\nGenerate test with beam=5: ",
 )
 
 

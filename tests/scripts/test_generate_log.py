@@ -112,6 +112,17 @@ def test_the_size_of_the_test_set_shows_that_the_last_sentence_is_missing(tmp_pa
     assert program.read_references([log]) == REFERENCES
 
 
+def test_without_its_size_a_log_must_have_come_to_its_end(tmp_path):
+    sentence = "S-0\tGenerate test with beam=5: it is a sentence"
+    cut_short = [sentence, *generate_log(order=(2, 0, 1))[:-1]]
+    log = write(tmp_path / "generate.log", cut_short)
+    with pytest.raises(program.ScoringError, match="may lack sentences: give --ref"):
+        program.read_references([log])
+    assert program.read_system(log, 3) == HYPOTHESES[:3]
+    write(log, [*cut_short, "Generate test with beam=5: BLEU4 = 1.00"])
+    assert program.read_references([log]) == REFERENCES[:3]
+
+
 def test_a_sentence_without_its_reference_is_an_error(tmp_path):
     lines = [line for line in generate_log() if not line.startswith("T-3")]
     with pytest.raises(program.ScoringError, match="no T- line for sentence 3 of 4: give --ref"):

@@ -172,7 +172,7 @@ def test_detokenized_text_is_scored_as_raw_text(tmp_path, capsys):
 def test_a_log_brings_its_own_references(tmp_path, reference, capsys):
     lines = [f"T-{n}\t{text}" for n, text in enumerate(REFERENCE)]
     lines += [f"D-{n}\t-0.5\t{text}" for n, text in enumerate(HYPOTHESIS)]
-    run(write(tmp_path / "generate.log", lines))
+    run(write(tmp_path / "generate.log", [*lines, "Generate test with beam=5: BLEU4 = 1.00"]))
     alone = capsys.readouterr().out
     run(write(tmp_path / "sys.txt", HYPOTHESIS), reference)
     assert capsys.readouterr().out == alone
