@@ -27,15 +27,14 @@ def named_path(text):
     return (name, Path(path)) if separator else (text, Path(text))
 
 
-def compare(systems, references, metrics, test="bootstrap", samples=0):
+def compare(systems, references, metrics, test="bootstrap"):
     """Compare [(name, hypotheses), ...] with the first of them, the baseline.
 
-    `samples` is the number of bootstrap resamples or of random trials, 0 for sacrebleu's own
-    choice. Returns ({metric: signature}, {metric: [result of each system]}); a result has the
-    score, its p-value (but for the baseline: the probability of a difference as large by chance)
-    and, of the bootstrap, the mean and half the width of the 95% confidence interval.
+    Returns ({metric: signature}, {metric: [result of each system]}); a result has the score, its
+    p-value (but for the baseline: the probability of a difference as large by chance) and, of the
+    bootstrap, the mean and half the width of the 95% confidence interval.
     """
-    paired = PairedTest(systems, metrics, [references], TESTS[test], n_samples=samples)
+    paired = PairedTest(systems, metrics, [references], TESTS[test])
     signatures, results = paired()
     results.pop("System")
     for baseline, *others in results.values():
