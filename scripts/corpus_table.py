@@ -23,7 +23,7 @@ class CorpusTable(NamedTuple):
     """What is in a table."""
 
     languages: tuple  # source and target
-    archives: list  # dictionaries: file, urls and, where published, bytes and sha256
+    checksums: dict  # SHA-256 of a file that is downloaded, where published
     texts: list
     expected: dict  # pairs of a split that the usual preparation leaves, where known
 
@@ -38,6 +38,8 @@ def read_table(path):
         table = json.loads(path.read_text(encoding="utf-8"))
         texts = [Text(**{**text, "files": tuple(text["files"])}) for text in table["texts"]]
         languages = tuple(table["languages"])
-        return CorpusTable(languages, table["archives"], texts, table.get("expected", {}))
+        files = table["archives"]
+        checksums = {file["file"]: file["sha256"] for file in files if "sha256" in file}
+        return CorpusTable(languages, checksums, texts, table.get("expected", {}))
     except (ValueError, KeyError, TypeError) as error:
         raise CorpusError(f"{path} is not a table of a corpus: {error}.") from error

@@ -120,8 +120,11 @@ def inputs_of(table, originals):
     return {str(path.relative_to(originals)): checksum(path) for path in paths}
 
 
-def report(table, texts, sets):
-    """Print the counts, and where they are not those of the published corpus."""
+def report(table, inputs, texts, sets):
+    """Print the counts, and what is not as in the published corpus."""
+    for name, published in table.checksums.items():
+        if inputs.get(name, published) != published:
+            print(f"{name}: SHA-256 {inputs[name]}\n  not the {published} of the published one")
     for text in table.texts:
         counts = texts[text.name]
         print(f"{text.name}: {counts['read']:,} pairs, {counts['kept']:,} kept")
@@ -151,7 +154,7 @@ def make_corpus(table_path, originals, out, settings, valid, workers):
             "versions": manifest.versions("sacremoses"),
         }
         manifest.write(folder, {"languages": table.languages, "corpus": stage})
-    report(table, texts, sets)
+    report(table, inputs, texts, sets)
 
 
 def main(argv=None):

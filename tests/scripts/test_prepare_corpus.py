@@ -1,5 +1,6 @@
 """The sets of a benchmark: what goes where, for any number of workers, whole or not there."""
 
+import hashlib
 import json
 import os
 import signal
@@ -81,6 +82,21 @@ def test_a_text_of_the_table_may_be_the_validation_set(run):
     assert files["train.en"].count("\n") == 5000
 
 
+def test_another_archive_than_the_published_one_is_told(run, originals, table, capsys):
+    """Not where it was unpacked, or no checksum is published."""
+    content = json.loads(table.read_text())
+    right = hashlib.sha256((originals / "train.de").read_bytes()).hexdigest()
+    archives = [{"file": "train.de", "sha256": right}, {"file": "train.en", "sha256": "0" * 64}]
+    archives += [{"file": "packed.tgz", "sha256": "1" * 64}, {"file": "dev.de", "bytes": 3}]
+    table.write_text(json.dumps({**content, "archives": archives}))
+    run("--valid", "dev")
+    wrong = hashlib.sha256((originals / "train.en").read_bytes()).hexdigest()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"train.en: SHA-256 {wrong}"
+    assert lines[1] == f"  not the {'0' * 64} of the published one"
+    assert not any("SHA-256" in line or "1" * 64 in line for line in lines[1:])
+
+
 def test_errors_leave_nothing(run, originals, tmp_path):
     for options, message in [
         (("--valid", "nothing"), "no text nothing; the table has train, dev, test"),
@@ -106,6 +122,14 @@ def test_a_killed_worker_is_one_sentence(run, tmp_path, monkeypatch):
 
 def killed(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("archives", [5, [5], [{"sha256": "0"}]])
+def test_a_table_of_no_archives_is_refused(table, run, archives):
+    content = json.loads(table.read_text())
+    table.write_text(json.dumps({**content, "archives": archives}))
+    with pytest.raises(SystemExit, match="corpus.json is not a table of a corpus"):
+        run()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"languages": ["de"], "texts": [{}]}'])
