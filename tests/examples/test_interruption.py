@@ -14,7 +14,6 @@ from test_quickstart import QUICKSTART, Checkout
 from test_translation_benchmarks import EXAMPLES
 
 pytestmark = pytest.mark.faults
-BENCHMARK = EXAMPLES / "multi30k_en_de"
 PREPARATION = ("--orig", "orig", "--bpe-size", "300", "--workers", "1")
 STAGES = ("corpus", "subwords", "binarized")
 
@@ -31,13 +30,13 @@ class Scripts:
             "env": {**os.environ, "VIRTUAL_ENV": "of the tests", "PATH": os.pathsep.join(path)},
         }
 
-    def command(self, script, *words):
-        return ["bash", str(BENCHMARK / script), "--out", str(self.out), *words]
+    def command(self, script, *words, benchmark="multi30k_en_de"):
+        return ["bash", str(EXAMPLES / benchmark / script), "--out", str(self.out), *words]
 
-    def run(self, script, *words):
+    def run(self, script, *words, **benchmark):
         """Return the exit status and what was printed."""
         finished = subprocess.run(
-            self.command(script, *words),
+            self.command(script, *words, **benchmark),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -162,6 +161,7 @@ def test_evaluation_that_stops_is_no_evaluation(prepared, scripts, end):
     shutil.copytree(prepared[0], scripts.out)
     run = scripts.out / "run"
     run.mkdir()
+    (run / "settings").write_text("en-de --criterion any\n")
     with zipfile.ZipFile(run / "checkpoint_best.pt", "w") as checkpoint:
         checkpoint.writestr("archive/data.pkl", "the model")
     scripts.stand_in("fairseq-generate", HALF, end)

@@ -11,15 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_translation_benchmarks import EXAMPLES, SMALL
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "translation"
-SMALL = (
-    *("--arch", "transformer", "--encoder-layers", "1", "--decoder-layers", "1"),
-    *("--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16", "--encoder-attention-heads"),
-    *("2", "--decoder-embed-dim", "16", "--decoder-ffn-embed-dim", "16"),
-    *("--decoder-attention-heads", "2", "--disable-validation", "--no-epoch-checkpoints"),
-    *("--max-tokens", "100", "--log-interval", "1", "--num-workers", "0"),
-)
+TINY = (*SMALL, "--max-tokens", "100", "--disable-validation", "--no-epoch-checkpoints")
 
 
 @pytest.fixture
@@ -33,7 +27,7 @@ def start(tmp_path, corpus):
         path = (str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"])
         return subprocess.Popen(
             ["bash", str(EXAMPLES / "wmt14_en_de" / "train.sh"), "--cpu", "--out", str(out)]
-            + [*options, "--max-updates", "2", "--", *SMALL],
+            + [*options, "--max-updates", "2", "--", *TINY],
             cwd=tmp_path,
             env={
                 **os.environ,

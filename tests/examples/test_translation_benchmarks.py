@@ -23,6 +23,10 @@ SMALL = (  # the benchmark's own settings, but a model and a validation that tak
     *("--max-tokens", "2000", "--log-interval", "1", "--num-workers", "0"),
 )
 
+# An unreachable proxy stands for no network.
+UNREACHABLE = "http://127.0.0.1:9"
+NO_NETWORK = {"http_proxy": UNREACHABLE, "https_proxy": UNREACHABLE, "no_proxy": ""}
+
 
 @pytest.fixture
 def run(tmp_path):
@@ -104,12 +108,14 @@ def test_iwslt14_de_en(shared_data, tmp_path, run):
     printed = run("iwslt14_de_en", "prepare.sh", "--orig", "originals", fails=True)
     assert "was begun with other settings (subword-nmt 500 --lowercase" in printed
 
-    for options in ((), ("--baseline",)):
-        two_updates(run, "iwslt14_de_en", *options)
+    two_updates(run, "iwslt14_de_en")
+    an_epoch = ("--cpu", "--baseline", "--", *SMALL, "--max-epoch", "1")
+    run("iwslt14_de_en", "train.sh", *an_epoch)
     rdrop, baseline = (tmp_path / "out" / name for name in ("rdrop-alpha5-seed1", "baseline-seed1"))
     assert "kl_loss" in (rdrop / "train.log").read_text()
     assert "kl_loss" not in (baseline / "train.log").read_text()
     assert "valid_bleu" in (rdrop / "train.log").read_text()
+    assert list((rdrop / "tensorboard").rglob("events.*"))
 
     printed = run("iwslt14_de_en", "evaluate.sh", "--cpu", "--beam", "1", "rdrop-alpha5-seed1")
     assert re.search(r"^BLEU = \d+\.\d\d, .*ref_len=\d+", printed, re.M)
@@ -117,6 +123,9 @@ def test_iwslt14_de_en(shared_data, tmp_path, run):
     again = run("iwslt14_de_en", "evaluate.sh", "--cpu", "--beam", "1", "rdrop-alpha5-seed1")
     assert "already there" in again
     assert again.splitlines()[-3:] == printed.splitlines()[-3:]
+    options = ("--cpu", "--subset", "valid", "--average", "1", "--lenpen", "0.6")
+    printed = run("iwslt14_de_en", "evaluate.sh", *options, "baseline-seed1")
+    assert "valid, baseline-seed1, average1 checkpoint, beam 5, length penalty 0.6" in printed
 
 
 @pytest.mark.parametrize("pair, other", [("en_de", "de"), ("en_fr", "fr")])
@@ -158,21 +167,21 @@ def test_wmt14(shared_data, tmp_path, run, pair, other):
     assert log.count('"train_num_updates": "2"') == 1
     printed = run(
         *(f"wmt14_{pair}", "evaluate.sh", "--cpu", "--beam", "1"),
-        *("--average-updates", "2", "rdrop-alpha3-seed1"),
+        *("--average", "2", "rdrop-alpha3-seed1"),
     )
-    assert "average-updates2 checkpoint, beam 1, length penalty 0.6" in printed
+    assert "average2 checkpoint, beam 1, length penalty 0.6" in printed
     assert re.search(r"^BLEU = \d+\.\d\d, .*ref_len=\d+", printed, re.M)
 
 
 def test_multi30k_both_ways(shared_data, tmp_path, run):
-    printed = run("multi30k_en_de", "prepare.sh", "--orig", str(shared_data / "multi30k"))
+    orig = str(shared_data / "multi30k")
+    printed = run("multi30k_en_de", "prepare.sh", "--orig", orig, **NO_NETWORK)
     assert "corpus: train 29,000, valid 1,014, test 1,000" in printed
     assert "not the" not in printed
     for direction, name in ((), "rdrop-alpha1-seed1"), (("--reverse",), "de-en-rdrop-alpha1-seed1"):
         two_updates(run, "multi30k_en_de", *direction)
-        options = ("--cpu", "--beam", "1", *direction, name)
         source = "de" if direction else "en"
-        printed = run("multi30k_en_de", "evaluate.sh", *options)
+        printed = run("multi30k_en_de", "evaluate.sh", "--cpu", "--beam", "1", name)
         assert f"==> {source}-" in printed and re.search(r"^BLEU = \d", printed, re.M)
 
 
@@ -186,6 +195,10 @@ def test_multi30k_both_ways(shared_data, tmp_path, run):
         ("prepare.sh", ("--orig",), "--orig needs a value"),
         ("train.sh", (), "run prepare.sh first"),
         ("train.sh", ("--seed", "0"), "--seed must be a whole number above 0"),
+        ("train.sh", ("--nodes", "08"), "--nodes must be a whole number above 0"),
+        ("train.sh", ("--nodes", "2", "--node-rank", "2"), "--node-rank is from 0 to 1, not '2'"),
+        ("train.sh", ("--node-rank", "first"), "--node-rank is from 0 to 0, not 'first'"),
+        ("train.sh", ("--master", "first.example"), "--master is HOST:PORT, not 'first.example'"),
         ("evaluate.sh", (), "name the RUN to evaluate"),
         ("evaluate.sh", ("nothing",), "there is no run"),
         ("evaluate.sh", ("--subset", "train", "x"), "--subset is test or valid"),
@@ -231,6 +244,25 @@ def make_programs(folder, commands):
         (folder / name).chmod(0o755)
 
 
+def test_packages_of_the_preparation(run, tmp_path):
+    """With a stand-in for a Python that lacks them."""
+    lacks = f'case $2 in *sacremoses*) exit 1;; *) exec {sys.executable} "$@";; esac'
+    make_programs(tmp_path / "bin", {"python": lacks, "fairseq-preprocess": "exit 1"})
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    printed = run("multi30k_en_de", "prepare.sh", fails=True, PATH=path)
+    assert re.fullmatch(r"prepare\.sh: sacremoses, .* is not installed here: run pip .*\n", printed)
+
+
+def test_a_preparation_that_has_made_nothing_takes_other_settings(run):
+    for size in ("300", "400"):
+        nothing = ("--orig", "nowhere", "--bpe-size", size)
+        printed = run("multi30k_en_de", "prepare.sh", *nothing, fails=True)
+        assert (
+            printed
+            == "prepare.sh: there is no folder nowhere: give --orig the folder of the archives\n"
+        )
+
+
 @pytest.mark.parametrize(
     "benchmark", sorted(path.parent.name for path in EXAMPLES.glob("*/corpus.json"))
 )
@@ -240,10 +272,13 @@ def test_help(run, benchmark, script):
     assert printed.startswith(f"Usage: bash examples/translation/{benchmark}/{script}")
 
 
+def test_help_of_the_slurm_example():
+    printed = subprocess.check_output(["bash", EXAMPLES / "train.sbatch", "--help"], text=True)
+    assert printed.splitlines()[1] == "  sbatch examples/translation/train.sbatch"
+
+
 def test_without_network_every_missing_file_is_listed(run):
-    """An unreachable proxy stands for no network."""
-    proxy = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
-    printed = run("multi30k_en_de", "prepare.sh", fails=True, no_proxy="", **proxy)
+    printed = run("multi30k_en_de", "prepare.sh", fails=True, **NO_NETWORK)
     for name in ("train.en.gz", "val.de.gz", "test_2016_flickr.de.gz"):
         assert re.search(rf"from https://\S*/{name} ", printed)
         assert re.search(rf"to +/.*/out/orig/{name}", printed)

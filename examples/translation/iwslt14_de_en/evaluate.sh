@@ -5,6 +5,7 @@ set -euo pipefail
 # The paper's: tokenized, lowercased BLEU
 beam=5
 lenpen=1
+averaged=() # of the last epochs
 score_options=(--tokenized)
 case_options=(--lowercase) # as prepare.sh makes all text
 

@@ -17,7 +17,7 @@ out=$repo/runs/$benchmark
 
 # Threads that wait for each other by spinning make a busy machine many times slower.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
-# The installation of scripts/install.sh, unless another environment is active.
+# The installation of scripts/install.sh, unless a virtual environment is active.
 if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
 
 say() { echo "==> $*"; }
@@ -29,7 +29,7 @@ needs_value() { [ "$1" -ge 2 ] || refuse "$2 needs a value"; }
 
 whole_number() {
     case $2 in
-        '' | *[!0-9]* | 0) refuse "$1 must be a whole number above 0, not '$2'" ;;
+        '' | *[!0-9]* | 0*) refuse "$1 must be a whole number above 0, not '$2'" ;;
     esac
 }
 
@@ -38,14 +38,22 @@ need_program() {
         die "$1 is not installed here: run bash $repo/scripts/install.sh first"
 }
 
-# The two languages of the benchmark, turned round by --reverse.
+# The two languages of the benchmark.
 read_languages() {
     need_program python
     read -r source target < <(python -c '
 import json, sys
 print(*json.load(open(sys.argv[1]))["languages"])' "$table")
-    first=$source second=$target
-    if [ -n "${reverse:-}" ]; then source=$second target=$first; fi
+}
+
+# keep_settings FILE SETTINGS ADVICE: notes the settings, or refuses others than were noted.
+keep_settings() {
+    if [ ! -e "$1" ]; then
+        echo "$2" >"$1.tmp"
+        mv "$1.tmp" "$1"
+    elif [ "$2" != "$(cat "$1")" ]; then
+        die "${1%/*} was begun with other settings ($(cat "$1")): $3"
+    fi
 }
 
 # How fairseq is to join the subwords: as the preparation split them.

@@ -1,5 +1,6 @@
 # Translates and scores the test set of a benchmark: sourced by its evaluate.sh, which sets
 #   beam, lenpen   of the search
+#   averaged       of scripts/average_checkpoints.py: which checkpoints the training keeps
 #   score_options  of scripts/score_bleu.py, for the score that the paper gives
 #   case_options   of the same, for every score
 
@@ -12,23 +13,21 @@ Usage: bash examples/translation/$benchmark/evaluate.sh [OPTIONS] RUN
 Translates the test set with a model of train.sh and scores it. RUN is the name of the run, a folder
 in $out.
 
-  --average N          take the mean of the last N epochs' checkpoints, not checkpoint_best.pt
-  --average-updates N  the same of the last N checkpoints that were made between epochs
-  --subset NAME        test or valid (test)
-  --beam N             ($beam)
-  --lenpen X           length penalty ($lenpen)
-  --reverse            for a run of train.sh --reverse
-  --cpu                translate on the CPU, even where there is a GPU
-  --out DIR            of prepare.sh ($out)
-  --help               this text
+  --average N    take the mean of the last N checkpoints, not checkpoint_best.pt
+  --subset NAME  test or valid (test)
+  --beam N       ($beam)
+  --lenpen X     length penalty ($lenpen)
+  --cpu          translate on the CPU, even where there is a GPU
+  --out DIR      of prepare.sh ($out)
+  --help         this text
 EOF
 }
 
 evaluate() {
     read_evaluation_options "$@"
     need_program fairseq-generate
-    read_languages
     [ -d "$out/$run" ] || die "there is no run $out/$run: train it with train.sh, or give --out"
+    read_direction
     log=$out/$run/generate-$subset-$checkpoint-beam$beam-lenpen$lenpen.log
     choose_checkpoint
     local reference=$out/corpus/$subset.$target
@@ -39,26 +38,28 @@ evaluate() {
     score --detokenize "$target"
 }
 
+# The languages as train.sh had them: what it noted begins with SOURCE-TARGET.
+read_direction() {
+    local noted=$out/$run/settings
+    [ -e "$noted" ] || die "there is no $noted, which train.sh writes: was this run made with it?"
+    IFS='- ' read -r source target _ <"$noted"
+}
+
 score() {
     python "$repo/scripts/score_bleu.py" --sys "$log" --ref "$reference" "${case_options[@]}" "$@"
 }
 
 read_evaluation_options() {
-    reverse='' cpu='' run='' subset=test average='' checkpoint=best
+    cpu='' run='' subset=test average='' checkpoint=best
     while [ $# -gt 0 ]; do
         case $1 in
-            --average | --average-updates | --subset | --beam | --lenpen | --out) needs_value $# "$1" ;;
+            --average | --subset | --beam | --lenpen | --out) needs_value $# "$1" ;;
         esac
         case $1 in
-            --average) whole_number "$1" "$2"; average=(--last "$2"); checkpoint=average$2; shift ;;
-            --average-updates)
-                whole_number "$1" "$2"
-                average=(--last "$2" --by-updates) checkpoint=average-updates$2
-                shift ;;
+            --average) whole_number "$1" "$2"; average=$2 checkpoint=average$2; shift ;;
             --subset) subset=$2; shift ;;
             --beam) whole_number "$1" "$2"; beam=$2; shift ;;
             --lenpen) lenpen=$2; shift ;;
-            --reverse) reverse=yes ;;
             --cpu) cpu=--cpu ;;
             --out) out=$2; shift ;;
             --help | -h) usage; exit ;;
@@ -74,8 +75,9 @@ read_evaluation_options() {
 
 choose_checkpoint() {
     model=$out/$run/checkpoint_$checkpoint.pt
-    if [ "$checkpoint" != best ] && [ ! "$model" -nt "$out/$run/checkpoint_last.pt" ]; then
-        python "$repo/scripts/average_checkpoints.py" --dir "$out/$run" "${average[@]}" --out "$model"
+    if [ -n "$average" ] && [ ! "$model" -nt "$out/$run/checkpoint_last.pt" ]; then
+        python "$repo/scripts/average_checkpoints.py" --dir "$out/$run" \
+            --last "$average" "${averaged[@]}" --out "$model"
     fi
     [ -e "$model" ] || die "there is no $model: has the training come to its first validation?"
     is_whole "$model" ||

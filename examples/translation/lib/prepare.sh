@@ -27,7 +27,7 @@ additional_usage() { :; }
 additional_option() { refuse "unknown option $1"; }
 
 prepare() {
-    orig='' workers=()
+    orig='' workers=''
     while [ $# -gt 0 ]; do
         case $1 in
             --orig | --subword | --bpe-size | --workers | --out) needs_value $# "$1" ;;
@@ -36,7 +36,7 @@ prepare() {
             --orig) orig=$2; shift ;;
             --subword) subword=$2; shift ;;
             --bpe-size) bpe_size=$2; shift ;;
-            --workers) whole_number "$1" "$2"; workers=(--workers "$2"); shift ;;
+            --workers) whole_number "$1" "$2"; workers=$2; shift ;;
             --out) out=$2; shift ;;
             --help | -h) usage; exit ;;
             *) additional_option "$1" ;;
@@ -49,7 +49,9 @@ prepare() {
     esac
     whole_number --bpe-size "$bpe_size"
     read_languages
+    workers=${workers:-$(python -c 'import os; print(len(os.sched_getaffinity(0)))')}
     need_program fairseq-preprocess
+    need_corpus_packages
     mkdir -p "$out"
 
     refuse_other_settings
@@ -60,16 +62,18 @@ prepare() {
     say "prepared: $out/binarized, made as $out/manifest.json says"
 }
 
+need_corpus_packages() {
+    python -c 'import sacremoses, subword_nmt, tqdm' 2>/dev/null ||
+        die "sacremoses, subword-nmt or tqdm is not installed here:" \
+            "run pip install '$repo[corpus]', or bash $repo/scripts/install.sh"
+}
+
 # A finished stage is skipped, so it must have been made as it would be made now.
 refuse_other_settings() {
-    local settings="$subword $bpe_size ${corpus_settings[*]} ${held_out[*]} ${subword_settings[*]}"
-    if [ ! -e "$out/settings" ]; then
-        echo "$settings" >"$out/settings.tmp"
-        mv "$out/settings.tmp" "$out/settings"
-    elif [ "$settings" != "$(cat "$out/settings")" ]; then
-        die "$out was begun with other settings ($(cat "$out/settings")):" \
-            "remove it, or name another place with --out"
-    fi
+    [ -e "$out/corpus" ] || [ -e "$out/subwords" ] || [ -e "$out/binarized" ] || rm -f "$out/settings"
+    keep_settings "$out/settings" \
+        "$subword $bpe_size ${corpus_settings[*]} ${held_out[*]} ${subword_settings[*]}" \
+        "remove corpus, subwords and binarized there, or name another place with --out"
 }
 
 get_originals() {
@@ -84,14 +88,14 @@ get_originals() {
 make_corpus() {
     say "tokenizing"
     python "$repo/scripts/prepare_corpus.py" --corpus "$table" --orig "$orig" \
-        --out "$out/corpus" "${corpus_settings[@]}" "${held_out[@]}" "${workers[@]}"
+        --out "$out/corpus" "${corpus_settings[@]}" "${held_out[@]}" --workers "$workers"
 }
 
 split_into_subwords() {
     say "learning $bpe_size subwords with $subword"
     python "$repo/scripts/subwords.py" --corpus "$out/corpus" --langs "$source" "$target" \
         --method "$subword" --size "$bpe_size" --out "$out/subwords" \
-        "${subword_settings[@]}" "${workers[@]}"
+        "${subword_settings[@]}" --workers "$workers"
 }
 
 binarize() {
@@ -100,7 +104,7 @@ binarize() {
     rm -rf "$out/binarized.tmp"
     fairseq-preprocess --source-lang "$source" --target-lang "$target" --joined-dictionary \
         --trainpref "$subwords/train" --validpref "$subwords/valid" --testpref "$subwords/test" \
-        --destdir "$out/binarized.tmp" "${workers[@]}" >"$out/preprocess.log" 2>&1 ||
+        --destdir "$out/binarized.tmp" --workers "$workers" >"$out/preprocess.log" 2>&1 ||
         die "fairseq-preprocess failed; $out/preprocess.log says why"
     cp "$subwords/manifest.json" "$out/manifest.json.tmp"
     mv "$out/manifest.json.tmp" "$out/manifest.json"

@@ -37,12 +37,14 @@ train() {
     [ -e "$out/binarized" ] || die "there is no $out/binarized: run prepare.sh first"
     need_program fairseq-train
     read_languages
+    if [ -n "$reverse" ]; then read -r source target <<<"$target $source"; fi
     choose_device
     share_batches
-    name=${name:-$(run_name)}
-    run=$out/$name
-    mkdir -p "$run"
-    [ "$node_rank" != 0 ] || keep_whole_checkpoint "$run"
+    begin_run
+    if is_finished; then
+        say "already trained: $run"
+        return
+    fi
     say "training $source-$target in $run: $((processes * nodes)) x $update_freq_each batches of" \
         "$max_tokens tokens an update, $precision on $device"
     launch "$out/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
@@ -53,9 +55,30 @@ train() {
         --seed "$seed" --save-dir "$run" --log-format json --log-interval 50 \
         --log-file "$run/train.log" --tensorboard-logdir "$run/tensorboard" "${extra[@]}" ||
         die "the training stopped, the lines above say why$(and_continue)"
-    # fairseq may train nothing at all and still end well; the first machine writes what it trained
-    [ "$node_rank" != 0 ] || [ -e "$run/checkpoint_last.pt" ] || die "fairseq-train made no checkpoint in $run"
-    say "trained: $run/checkpoint_best.pt"
+    if [ "$node_rank" = 0 ]; then finish; fi
+    say "trained: $run"
+}
+
+# What is there of the run may go on; everything but how long it trains must be the same.
+begin_run() {
+    run=$out/${name:-$(run_name)}
+    settings="$source-$target ${criterion[*]} ${model[*]} ${optimization[*]} --seed $seed $precision"
+    settings+=" $max_tokens x $update_freq ${extra[*]}"
+    mkdir -p "$run"
+    if [ "$node_rank" = 0 ]; then
+        keep_settings "$run/settings" "$settings" \
+            "name another run with --name, or remove that file to continue with these"
+        keep_whole_checkpoint "$run"
+    fi
+}
+
+# fairseq counts its --patience anew when it is started again, so that it would go on training.
+is_finished() { [ "$(cat "$run/finished" 2>/dev/null)" = "$settings, $max_updates updates" ]; }
+
+finish() {
+    # fairseq may train nothing at all and still end well
+    [ -e "$run/checkpoint_last.pt" ] || die "fairseq-train made no checkpoint in $run"
+    echo "$settings, $max_updates updates" >"$run/finished"
 }
 
 read_training_options() {
@@ -89,6 +112,9 @@ read_training_options() {
     whole_number --seed "$seed"
     whole_number --max-updates "$max_updates"
     whole_number --nodes "$nodes"
+    [[ $node_rank =~ ^[0-9]+$ && $node_rank -lt $nodes ]] ||
+        refuse "--node-rank is from 0 to $((nodes - 1)), not '$node_rank'"
+    [[ $master =~ .:[0-9]+$ ]] || refuse "--master is HOST:PORT, not '$master'"
     if [ -n "$baseline" ]; then
         criterion=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
     else

@@ -5,6 +5,7 @@ set -euo pipefail
 # The paper's: tokenized BLEU after splitting compounds at hyphens (R-Drop's repository, issue 19)
 beam=4
 lenpen=0.6
+averaged=(--by-updates) # train.sh keeps none of the epochs
 score_options=(--compound-split)
 case_options=()
 

@@ -5,6 +5,7 @@ set -euo pipefail
 # The paper's: tokenized BLEU
 beam=4
 lenpen=0.6
+averaged=(--by-updates) # train.sh keeps none of the epochs
 score_options=(--tokenized)
 case_options=()
 

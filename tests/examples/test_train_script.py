@@ -1,0 +1,83 @@
+"""What train.sh has fairseq-train do, by a stand-in that notes its arguments."""
+
+import sys
+
+import pytest
+from test_interruption import Scripts
+from test_translation_benchmarks import EXAMPLES
+
+BENCHMARKS = sorted(path.parent.name for path in EXAMPLES.glob("*/corpus.json"))
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Run a benchmark's train.sh; return its exit status, what it said, what fairseq-train got."""
+    (tmp_path / "out" / "binarized").mkdir(parents=True)
+    scripts = Scripts(tmp_path)
+    given = tmp_path / "given"
+
+    def train(benchmark, *options, gpus=0, ends="exit"):
+        words = (f'printf "%s\\n" "$@" >{given}', 'while [ "$1" != --save-dir ]; do shift; done')
+        scripts.stand_in("fairseq-train", *words, 'touch "$2/checkpoint_last.pt"', ends)
+        count = f'case $2 in *device_count*) echo {gpus};; *) exec {sys.executable} "$@";; esac'
+        scripts.stand_in("python", count)
+        given.unlink(missing_ok=True)
+        status, said = scripts.run("train.sh", *options, benchmark=benchmark)
+        return status, said, given.read_text().splitlines() if given.exists() else None
+
+    return train
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_the_baseline_differs_in_the_criterion_alone(train, tmp_path, benchmark):
+    _, _, rdrop = train(benchmark, "--alpha", "3")
+    _, _, baseline = train(benchmark, "--baseline")
+    place = rdrop.index("--reg-alpha")
+    assert rdrop[place + 1] == "3"
+    del rdrop[place : place + 2]
+    replaced = {"rdrop_label_smoothed_cross_entropy": "label_smoothed_cross_entropy"}
+    rdrop = [
+        replaced.get(word, word.replace("rdrop-alpha3-seed1", "baseline-seed1")) for word in rdrop
+    ]
+    assert rdrop == baseline
+    assert str(tmp_path / "out" / "baseline-seed1") in baseline
+
+
+@pytest.mark.parametrize(
+    ("gpus", "precision", "flags"),
+    [
+        (1, (), {"--fp16"}),
+        (1, ("--precision", "bf16"), {"--bf16"}),
+        (1, ("--precision", "fp32"), set()),
+        (1, ("--cpu",), {"--cpu"}),
+        (0, (), {"--cpu"}),
+        (0, ("--precision", "fp16"), {"--cpu", "--memory-efficient-fp16"}),
+    ],
+)
+def test_precision(train, gpus, precision, flags):
+    status, _, given = train("iwslt14_de_en", *precision, gpus=gpus)
+    assert status == 0
+    known = {"--fp16", "--bf16", "--cpu", "--memory-efficient-fp16", "--amp"}
+    assert known & set(given) == flags
+
+
+def test_a_finished_training_is_not_continued(train):
+    assert train("iwslt14_de_en")[2]
+    status, said, given = train("iwslt14_de_en")
+    assert (status, given) == (0, None) and "already trained: " in said
+    assert train("iwslt14_de_en", "--max-updates", "300001")[2]
+
+
+def test_a_training_that_stopped_is_continued(train):
+    assert train("iwslt14_de_en", ends="exit 1")[0] == 1
+    assert train("iwslt14_de_en")[2]
+
+
+def test_a_training_is_not_continued_with_other_settings(train, tmp_path):
+    train("iwslt14_de_en", ends="exit 1")
+    status, said, given = train("iwslt14_de_en", "--", "--lr", "7")
+    assert (status, given) == (1, None)
+    assert "rdrop-alpha5-seed1 was begun with other settings (de-en --criterion" in said
+    assert "7" in train("iwslt14_de_en", "--name", "other", "--", "--lr", "7")[2]
+    (tmp_path / "out" / "rdrop-alpha5-seed1" / "settings").unlink()
+    assert train("iwslt14_de_en", "--", "--lr", "7")[0] == 0
