@@ -10,6 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 CHUNK = 2000  # items that travel to a worker at a time: long enough to make the journey cheap
 AHEAD = 4  # chunks for each worker that may be under way or wait for their turn
+# Those that this process may use
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def map_chunks(function, items, workers):
@@ -57,12 +59,11 @@ def _leave_interrupts_to_the_parent():
 
 
 def add_workers_argument(parser):
-    """Add `--workers`, by default every core that this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """Add `--workers`, by default every core."""
     parser.add_argument(
         "--workers",
         type=_at_least_one,
-        default=cores,
+        default=CORES,
         help="processes; changes no result (%(default)s)",
     )
 

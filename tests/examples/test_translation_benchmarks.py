@@ -171,6 +171,8 @@ def test_wmt14(shared_data, tmp_path, run, pair, other):
     )
     assert "average2 checkpoint, beam 1, length penalty 0.6" in printed
     assert re.search(r"^BLEU = \d+\.\d\d, .*ref_len=\d+", printed, re.M)
+    valid = ("--subset", "valid", "rdrop-alpha3-seed1")
+    assert "BLEU = " in run(f"wmt14_{pair}", "evaluate.sh", "--cpu", "--beam", "1", *valid)
 
 
 def test_multi30k_both_ways(shared_data, tmp_path, run):
@@ -178,6 +180,8 @@ def test_multi30k_both_ways(shared_data, tmp_path, run):
     printed = run("multi30k_en_de", "prepare.sh", "--orig", orig, **NO_NETWORK)
     assert "corpus: train 29,000, valid 1,014, test 1,000" in printed
     assert "not the" not in printed
+    cores = len(os.sched_getaffinity(0))
+    assert f" workers={cores}," in (tmp_path / "out" / "preprocess.log").read_text()
     for direction, name in ((), "rdrop-alpha1-seed1"), (("--reverse",), "de-en-rdrop-alpha1-seed1"):
         two_updates(run, "multi30k_en_de", *direction)
         source = "de" if direction else "en"

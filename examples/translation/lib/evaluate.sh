@@ -30,7 +30,7 @@ evaluate() {
     read_direction
     log=$out/$run/generate-$subset-$checkpoint-beam$beam-lenpen$lenpen.log
     choose_checkpoint
-    local reference=$out/corpus/$subset.$target
+    local reference=$out/subwords/tokenized/$subset.$target
     # What is older than the model was made with an earlier one, before the training continued.
     if [ "$log" -nt "$model" ]; then say "already there: $log"; else translate; fi
     say "$source-$target $subset, $run, $checkpoint checkpoint, beam $beam, length penalty $lenpen"

@@ -49,7 +49,7 @@ prepare() {
     esac
     whole_number --bpe-size "$bpe_size"
     read_languages
-    workers=${workers:-$(python -c 'import os; print(len(os.sched_getaffinity(0)))')}
+    workers=${workers:-$(PYTHONPATH=$repo/scripts python -c 'import in_order; print(in_order.CORES)')}
     need_program fairseq-preprocess
     need_corpus_packages
     mkdir -p "$out"
