@@ -326,9 +326,10 @@ def test_evaluation_refuses_a_damaged_checkpoint(checkpoint, tmp_path, damage):
     model = tmp_path / "run" / "checkpoint_best.pt"
     model.parent.mkdir()
     model.write_bytes(damage(checkpoint.read_bytes()))
+    (model.parent / "settings").write_text("en-de and others\n")
     finished = run_bash("evaluate.sh", "--cpu", "--out", tmp_path, "run")
     assert_one_sentence(finished, "evaluate.sh", f"{model} is cut short or damaged", "train.sh")
-    assert [path.name for path in model.parent.iterdir()] == [model.name]
+    assert {path.name for path in model.parent.iterdir()} == {model.name, "settings"}
 
 
 def test_a_symbol_outside_the_dictionary_is_read_as_unknown(corpus, checkpoint):
