@@ -1,6 +1,7 @@
 """What train.sh has fairseq-train do, by a stand-in that notes its arguments."""
 
 import sys
+import zipfile
 
 import pytest
 from test_interruption import Scripts
@@ -81,3 +82,15 @@ def test_a_training_is_not_continued_with_other_settings(train, tmp_path):
     assert "7" in train("iwslt14_de_en", "--name", "other", "--", "--lr", "7")[2]
     (tmp_path / "out" / "rdrop-alpha5-seed1" / "settings").unlink()
     assert train("iwslt14_de_en", "--", "--lr", "7")[0] == 0
+
+
+def test_a_torn_checkpoint_gives_way_to_the_one_before(train, tmp_path):
+    run = tmp_path / "out" / "rdrop-alpha5-seed1"
+    run.mkdir()
+    with zipfile.ZipFile(run / "checkpoint3.pt", "w") as checkpoint:
+        checkpoint.writestr("archive/data.pkl", "the model")
+    whole = (run / "checkpoint3.pt").read_bytes()
+    (run / "checkpoint_last.pt").write_bytes(whole[:-9])
+    _, said, given = train("iwslt14_de_en")
+    assert given and "checkpoint_last.pt was cut short: going back to the one before" in said
+    assert (run / "checkpoint_last.pt").read_bytes() == whole
