@@ -12,10 +12,11 @@ max_tokens=1024
 update_freq=1
 optimization=(--optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1
     --lr 2e-3 --lr-scheduler inverse_sqrt --warmup-updates 1000)
-reg_alpha=1            # a guess for so small a model; the paper's 5 was not tried
+reg_alpha=1            # for so small a model; the paper's 5 was not tried
 max_updates=100000     # far beyond --patience
 validation=(--patience 10 --eval-bleu --eval-bleu-detok moses
-    --eval-bleu-args '{"beam": 1, "max_len_a": 1.2, "max_len_b": 10}' --best-checkpoint-metric bleu --maximize-best-checkpoint-metric --keep-last-epochs 10)
+    --eval-bleu-args '{"beam": 1, "max_len_a": 1.2, "max_len_b": 10}'
+    --best-checkpoint-metric bleu --maximize-best-checkpoint-metric --keep-last-epochs 10)
 
 . "$(dirname "$0")/../lib/train.sh"
 train "$@"
