@@ -19,7 +19,7 @@ from fairseq.tasks.translation import TranslationTask  # noqa: E402
 from fairseq.trainer import Trainer  # noqa: E402
 
 import rdrop_fairseq  # noqa: E402, F401
-from rdrop_fairseq.views import dropout_views  # noqa: E402
+from rdrop_fairseq.views.repeat import repeat_sample  # noqa: E402
 
 PLAIN = ("label_smoothed_cross_entropy",)
 SINGLE, DOUBLED, BUILTIN = "plain", "plain, doubled batch", "fairseq's R-Drop"
@@ -106,7 +106,7 @@ def updates(case: Case, variants: list) -> dict:
         task = TranslationTask(cfg.task, symbols, symbols)
         model = model or task.build_model(cfg.model)
         trainer = Trainer(cfg, task, model, task.build_criterion(cfg.criterion))
-        given = dropout_views(sample) if variant == DOUBLED else sample
+        given = repeat_sample(sample) if variant == DOUBLED else sample
         functions[variant] = partial(update, trainer, given)
     return functions
 

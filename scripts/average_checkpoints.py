@@ -15,8 +15,7 @@ import torch  # noqa: E402
 from whole import whole_file  # noqa: E402
 
 # The plugin lets PyTorch load fairseq's checkpoints safely
-from rdrop_fairseq.compat import CHECKS_TYPES  # noqa: E402
-from rdrop_fairseq.compat.checkpoints import why_not_loaded  # noqa: E402
+from rdrop_fairseq.compat.checkpoints import CHECKS_TYPES, why_not_loaded  # noqa: E402
 
 BY_EPOCH = re.compile(r"checkpoint(\d+)\.pt")
 BY_UPDATES = re.compile(r"checkpoint_\d+_(\d+)\.pt")

@@ -15,8 +15,7 @@ import torch
 import whole
 from conftest import PLUGIN, REPOSITORY, TINY_TRANSFORMER, TRAINING
 
-from rdrop_fairseq.compat import CHECKS_TYPES
-from rdrop_fairseq.compat.checkpoints import checkpoint_types
+from rdrop_fairseq.compat.checkpoints import CHECKS_TYPES, checkpoint_types
 
 needs_checked_types = pytest.mark.skipif(
     not CHECKS_TYPES, reason="PyTorch before 2.6 loads checkpoints without checking their types"

@@ -1,4 +1,4 @@
-"""Checkpoints: which are loaded, what is said of the others, and that they are whole."""
+"""Loading checkpoints safely, and saving them whole or not at all."""
 
 import argparse
 import collections
@@ -10,8 +10,18 @@ import typing
 
 import numpy as np
 import omegaconf
+import torch
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
+
+CHECKS_TYPES = torch.__version__ >= (2, 6)
+"""Whether this PyTorch checks the types in a checkpoint: ``torch.load(weights_only=True)``."""
+
+
+def allow_checkpoint_types() -> None:
+    """Let ``torch.load`` accept what fairseq's checkpoints hold."""
+    if CHECKS_TYPES:
+        torch.serialization.add_safe_globals(checkpoint_types())
 
 
 def checkpoint_types() -> list:
@@ -49,7 +59,7 @@ class CheckpointError(Exception):
 
 
 def explain_refusal(load_checkpoint):
-    """PyTorch names no file that is damaged, and tells how to load a hostile one regardless."""
+    """PyTorch does not name a damaged file, and tells how to load a hostile one anyway."""
 
     @functools.wraps(load_checkpoint)
     def load_or_explain(path, *args, **kwargs):
@@ -72,10 +82,15 @@ def why_not_loaded(path, error: Exception) -> str:
             "hold and which may run a command of whoever made it."
         )
     reason = str(error).partition("\n")[0]
-    return f"{path} is cut short, or no checkpoint of fairseq: {type(error).__name__}: {reason}"
+    return f"{path} is cut short, or not a checkpoint of fairseq: {type(error).__name__}: {reason}"
 
 
-def copy_whole(copy):
+def save_once(persistent_save):
+    """fairseq tries a failed save again, behind what the failure has left in the file."""
+    return torch.save
+
+
+def copy_atomically(copy):
     """fairseq copies a checkpoint straight to ``checkpoint_last.pt``: when killed, that is torn.
 
     No version can continue from a torn checkpoint, and the one before it is lost. Here the copy

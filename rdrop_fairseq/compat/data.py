@@ -1,15 +1,9 @@
-"""Batches of every sentence, and the names that NumPy 2 took from fairseq's data sets."""
+"""Batches of every sentence, and the names that NumPy 2 removed from under fairseq."""
 
 import functools
 import types
 
 import numpy as np
-from fairseq.data import (
-    bucket_pad_length_dataset,
-    data_utils,
-    language_pair_dataset,
-    token_block_dataset,
-)
 
 
 def keep_last_batch(batch_by_size):
@@ -31,18 +25,19 @@ def keep_last_batch(batch_by_size):
     return all_batches
 
 
-def restore_numpy_names() -> None:
-    """NumPy 2 removed two names that fairseq uses.
-
-    Without ``np.percentile(interpolation=)`` ``--num-batch-buckets`` stops; without ``np.compat``
-    that and language modelling with ``--sample-break-mode eos`` stop.
-    """
-    data_utils.get_buckets = bucket_pad_length_dataset.get_buckets = length_buckets
-    numpy_with_compat = types.ModuleType("numpy")
-    numpy_with_compat.__dict__.update(vars(np), compat=types.SimpleNamespace(long=int))
-    token_block_dataset.np = language_pair_dataset.np = numpy_with_compat
+def numpy_with_compat(numpy):
+    """NumPy 2 removed ``np.compat.long``: NumPy for one module of fairseq, with that name."""
+    module = types.ModuleType("numpy")
+    module.__dict__.update(vars(numpy), compat=types.SimpleNamespace(long=int))
+    return module
 
 
-def length_buckets(sizes, num_buckets: int) -> np.ndarray:
-    """The upper bounds of ``num_buckets`` buckets of about equally many of ``sizes``."""
-    return np.unique(np.percentile(sizes, np.linspace(0, 100, num_buckets + 1), method="lower")[1:])
+def length_buckets(get_buckets):
+    """NumPy 2 removed ``np.percentile(interpolation=)``, which is called ``method`` there."""
+
+    @functools.wraps(get_buckets)
+    def upper_bounds(sizes, num_buckets):
+        shares = np.linspace(0, 100, num_buckets + 1)
+        return np.unique(np.percentile(sizes, shares, method="lower")[1:])
+
+    return upper_bounds

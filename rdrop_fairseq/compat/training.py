@@ -1,4 +1,4 @@
-"""Updates: on several ranks, in fp16 without a GPU, and after the last one; and their log."""
+"""Training: several processes, fp16 without a GPU, the last update, and the log file."""
 
 import functools
 import logging

@@ -1,4 +1,4 @@
-"""Finding the plugin that is being imported already."""
+"""A ``--user-dir`` that is the plugin which is already imported."""
 
 import functools
 from pathlib import Path

@@ -8,27 +8,19 @@ Needs PyTorch alone, not fairseq:
 """
 
 from itertools import combinations
-from typing import NamedTuple, Optional
+from typing import Optional
 
 import torch
 from torch import Tensor
 
-
-class RDropLoss(NamedTuple):
-    """What an R-Drop loss returns: sums over the target tokens (or one value a token), in nats."""
-
-    loss: Tensor
-    """Label-smoothed cross-entropy summed over the views, plus ``alpha`` times ``kl_loss``."""
-    nll_loss: Tensor
-    """Negative log-likelihood of the targets, the mean of the views; carries no gradient."""
-    kl_loss: Tensor
-    """Symmetric KL between the views, not yet times ``alpha``; carries no gradient."""
+from rdrop_fairseq.losses.interface import RDropLoss, check_arguments, padding_mask, reduced
+from rdrop_fairseq.options import REG_ALPHA
 
 
 def rdrop_loss(
     logits: Tensor,
     target: Tensor,
-    alpha: float = 5.0,
+    alpha: float = REG_ALPHA.default,
     label_smoothing: float = 0.0,
     padding_idx: Optional[int] = None,
     reduce: bool = True,
@@ -59,19 +51,13 @@ def rdrop_loss(
         ValueError: shapes that do not fit, fewer than two views or classes, or an ``alpha`` or
             ``label_smoothing`` out of range.
     """
-    check_loss_arguments(logits, target, alpha, label_smoothing)
-    counted = torch.ones_like(target, dtype=torch.bool)
-    if padding_idx is not None:
-        counted = target.ne(padding_idx)
-    log_probs = log_softmax(logits[:, counted])
-    nll = -log_probs.gather(-1, target[counted].expand(len(logits), -1).unsqueeze(-1)).squeeze(-1)
+    check_arguments(logits.shape, target, alpha, label_smoothing)
+    mask = padding_mask(target, padding_idx)
+    log_probs = log_softmax(logits[:, mask])
+    nll = -log_probs.gather(-1, target[mask].expand(len(logits), -1).unsqueeze(-1)).squeeze(-1)
     smoothed = label_smoothed(nll, -log_probs.sum(-1), label_smoothing, logits.size(-1))
     kl = symmetric_kl(log_probs)
-    per_token = RDropLoss(smoothed.sum(0) + alpha * kl, nll.mean(0).detach(), kl.detach())
-    if reduce:
-        return RDropLoss(*(values.sum() for values in per_token))
-    zeros = per_token.loss.new_zeros(target.shape)
-    return RDropLoss(*(zeros.masked_scatter(counted, values) for values in per_token))
+    return reduced((smoothed.sum(0) + alpha * kl, nll.mean(0).detach(), kl.detach()), mask, reduce)
 
 
 def log_softmax(logits: Tensor) -> Tensor:
@@ -103,29 +89,3 @@ def symmetric_kl(log_probs: Tensor) -> Tensor:
     pairs = list(combinations(range(len(log_probs)), 2))
     total = sum(((probs[a] - probs[b]) * (log_probs[a] - log_probs[b])).sum(-1) for a, b in pairs)
     return total / (2 * len(pairs))
-
-
-def check_loss_arguments(
-    logits: Tensor, target: Tensor, alpha: float, label_smoothing: float
-) -> None:
-    """Raise ``ValueError`` with one sentence if an R-Drop loss cannot be computed from these."""
-    if logits.dim() < 2 or logits.shape[1:-1] != target.shape:
-        raise ValueError(
-            f"logits of shape {tuple(logits.shape)} do not fit a target of shape "
-            f"{tuple(target.shape)}: give logits (views, *target shape, classes)"
-        )
-    if logits.size(0) < 2:
-        raise ValueError("R-Drop compares views: give the logits of at least two passes")
-    if logits.size(-1) < 2:
-        raise ValueError("logits need at least two classes in their last dimension")
-    check_loss_weights(alpha, label_smoothing)
-
-
-def check_loss_weights(alpha: float, label_smoothing: float) -> None:
-    """Raise ``ValueError`` unless ``0 <= alpha < inf`` and ``0 <= label_smoothing < 1``."""
-    if not 0 <= alpha < float("inf"):
-        raise ValueError(f"alpha (--reg-alpha) must be 0 or more and finite, not {alpha}")
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(
-            f"label smoothing (--label-smoothing) must lie in [0, 1), not {label_smoothing}"
-        )

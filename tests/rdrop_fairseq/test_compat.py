@@ -1,4 +1,4 @@
-"""Each mend of fairseq, on what broke without it."""
+"""Each patch of fairseq, on what broke without it."""
 
 import argparse
 import collections
@@ -17,11 +17,11 @@ from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 from torch.nn.utils import parameters_to_vector
 
-from rdrop_fairseq import compat
+from rdrop_fairseq.compat import patches
+from rdrop_fairseq.compat.checkpoints import CHECKS_TYPES
 
 SGD = (*TINY_TRANSFORMER, *RDROP, "--optimizer=sgd")
 
-CHECKS_TYPES = torch.__version__ >= (2, 6)
 needs_checked_types = pytest.mark.skipif(
     not CHECKS_TYPES, reason="PyTorch before 2.6 loads checkpoints without checking their types"
 )
@@ -173,22 +173,61 @@ def test_a_line_stands_once_in_the_log_file(tmp_path, caplog, monkeypatch):
     assert [json.loads(line)["epoch"] for line in log.read_text().splitlines()] == [1, 2, 3]
 
 
-def test_versions_decide_about_each_mend(monkeypatch):
-    applied = []
-    for mend in ("disable_encoder_fast_path", "restore_numpy_names"):
-        monkeypatch.setattr(compat, mend, lambda name=mend: applied.append(name))
-    monkeypatch.setattr(compat, "keep_last_batch", lambda f: applied.append("keep_last_batch") or f)
-    for mend in ("mend_checkpoints", "mend_training"):
-        monkeypatch.setattr(compat, mend, lambda: None)
-    monkeypatch.setattr(compat, "accept_imported_plugin", lambda function: function)
+def active(monkeypatch, fairseq, numpy, torch_version=2):
+    """The functions in compat/ that would replace something of fairseq with these versions."""
+    monkeypatch.setattr(patches, "FAIRSEQ", fairseq)
+    monkeypatch.setattr(patches, "NUMPY", numpy)
+    monkeypatch.setattr(patches, "TORCH", torch_version)
+    return {patch.replace.__name__ for patch in patches.PATCHES if patch.needed()}
 
-    monkeypatch.setattr(compat, "FAIRSEQ", (0, 12, 2))
-    monkeypatch.setattr(compat, "NUMPY_2", False)
-    compat.mend_fairseq()
-    assert applied == (["disable_encoder_fast_path"] if torch.__version__ >= (2, 0) else [])
 
-    applied.clear()
-    monkeypatch.setattr(compat, "FAIRSEQ", (0, 12, 3))
-    monkeypatch.setattr(compat, "NUMPY_2", True)
-    compat.mend_fairseq()
-    assert applied == ["keep_last_batch", "restore_numpy_names"]
+def test_versions_decide_about_each_patch(monkeypatch):
+    numpy_2 = {"length_buckets", "numpy_with_compat"}
+    old, new = active(monkeypatch, (0, 12, 2), 1), active(monkeypatch, (0, 12, 3), 2)
+    assert old - new == {"disable_fast_path"}
+    assert new - old == {"keep_last_batch", *numpy_2}
+    assert "disable_fast_path" not in active(monkeypatch, (0, 12, 2), 1, torch_version=1)
+
+
+REPLACED = """
+import os, pkgutil
+import fairseq_cli.train
+os.environ["RDROP_FAIRSEQ_PATCHES"] = "off"
+from rdrop_fairseq.compat.patches import PATCHES, apply_patches
+originals = [pkgutil.resolve_name(patch.target) for patch in PATCHES]
+os.environ["RDROP_FAIRSEQ_PATCHES"] = "on"
+apply_patches()
+for patch, original in zip(PATCHES, originals):
+    print(patch.target, (pkgutil.resolve_name(patch.target) is not original) == patch.needed())
+"""
+
+
+def test_exactly_the_needed_targets_are_replaced(program):
+    lines = program("python", "-c", REPLACED).stdout.strip().split("\n")[-len(patches.PATCHES) :]
+    assert lines == [f"{patch.target} True" for patch in patches.PATCHES]
+
+
+SHOW = """
+import sys, logging
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+import rdrop_fairseq, torch
+from fairseq.trainer import Trainer
+print(Trainer.train_step.__code__.co_filename)
+print(len(torch.serialization.get_safe_globals()) if torch.__version__ >= (2, 6) else "unchecked")
+"""
+
+
+@pytest.mark.parametrize("switch", ["on", "off"])
+def test_the_switch_leaves_fairseq_as_it_is_and_checkpoints_loadable(program, switch):
+    output = program("python", "-c", SHOW, RDROP_FAIRSEQ_PATCHES=switch).stdout
+    count = sum(patch.needed() for patch in patches.PATCHES) - 1  # fairseq_cli.train is not there
+    assert f"{count if switch == 'on' else 0} patches of fairseq" in output
+    assert ("compat/training.py" in output) == (switch == "on")
+    assert "RDROP_FAIRSEQ_PATCHES=off" in output
+    assert output.strip().split("\n")[-1] != "0"
+
+
+def test_another_value_of_the_switch_is_refused(program):
+    finished = program("python", "-c", SHOW, check=False, RDROP_FAIRSEQ_PATCHES="no")
+    assert finished.returncode == 1
+    assert "RDROP_FAIRSEQ_PATCHES must be on or off, not 'no'" in finished.stdout

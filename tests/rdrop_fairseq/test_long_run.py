@@ -24,7 +24,7 @@ import measure  # noqa: E402
 import train_step  # noqa: E402
 
 from rdrop_fairseq.losses import fused  # noqa: E402
-from rdrop_fairseq.views import dropout_views  # noqa: E402
+from rdrop_fairseq.views.repeat import repeat_sample  # noqa: E402
 
 pytestmark = [
     pytest.mark.faults,
@@ -162,7 +162,7 @@ def bodies():
 
     def forward_and_backward():
         for sample in samples:
-            net_input = dropout_views(sample)["net_input"]
+            net_input = repeat_sample(sample)["net_input"]
             model(**net_input, features_only=True)[0].sum().backward()
 
     return forward_and_backward

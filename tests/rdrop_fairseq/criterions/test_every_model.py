@@ -76,7 +76,7 @@ PATHS = "auto", "reference"
 
 def numbers(model, criterion, sample, path):
     criterion = copy.copy(criterion)
-    criterion.rdrop_loss, criterion._path = path, None
+    criterion.rdrop_loss, criterion._head = path, None
     before = copy.deepcopy(model.state_dict())
     model.zero_grad()
     torch.manual_seed(2)
@@ -134,7 +134,7 @@ def test_language_modeling(built, corpus):
 
 
 def test_language_modeling_by_sentence(built, corpus):
-    """``--sample-break-mode eos`` stops on NumPy 2 without the plugin's mend."""
+    """``--sample-break-mode eos`` stops on NumPy 2 without the plugin's patch."""
     arguments = (*LANGUAGE_MODEL, "--sample-break-mode=eos", *RDROP)
     train_one_step(built(corpus.monolingual, *arguments))
 
@@ -154,5 +154,5 @@ def test_denoising(built, corpus):
 
 
 def test_length_buckets(built, corpus):
-    """``--num-batch-buckets`` stops on NumPy 2 without the plugin's mend."""
+    """``--num-batch-buckets`` stops on NumPy 2 without the plugin's patch."""
     train_one_step(built(corpus.translation, *TINY_TRANSFORMER, "--num-batch-buckets=3", *RDROP))

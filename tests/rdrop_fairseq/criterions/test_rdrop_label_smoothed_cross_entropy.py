@@ -11,7 +11,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 from fairseq.logging import metrics
 
 from rdrop_fairseq.losses.reference import rdrop_loss
-from rdrop_fairseq.views import dropout_views, split_views
+from rdrop_fairseq.views.repeat import repeat_sample, split_views
 
 NO_DROPOUT = ("--dropout=0", "--attention-dropout=0", "--activation-dropout=0")
 
@@ -53,7 +53,7 @@ def test_training_loss_is_the_reference_on_the_views_of_one_pass(transformer, pr
     loss, sample_size, log = setup.criterion(setup.model, sample)
 
     torch.manual_seed(5)
-    logits = setup.model(**dropout_views(sample)["net_input"])[0]
+    logits = setup.model(**repeat_sample(sample)["net_input"])[0]
     views = split_views(logits)[:, :, prefix:]
     expected = rdrop_loss(views, sample["target"][:, prefix:], 3.0, 0.1, padding_idx=1)
     torch.testing.assert_close(loss, expected.loss, rtol=1e-6, atol=0)
@@ -180,9 +180,10 @@ def test_any_dropout_makes_the_views_differ_and_is_not_warned_of(transformer, ca
 def test_values_out_of_range_are_refused_by_flag_and_value(transformer, name, value):
     """As they come from a YAML file; on the command line the parser refuses them."""
     setup = transformer()
-    given = {"label_smoothing": 0.1, name: value}
+    cfg = copy.deepcopy(setup.cfg.criterion)
+    cfg[name] = value
     with pytest.raises(ValueError, match=f"--{name.replace('_', '-')}.* {value}"):
-        type(setup.criterion)(setup.task, False, **given)
+        type(setup.criterion)(cfg, setup.task)
 
 
 def test_adaptive_softmax_is_refused_with_what_to_do(transformer):

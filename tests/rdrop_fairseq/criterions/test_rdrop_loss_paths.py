@@ -18,10 +18,10 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrizations, weight_norm
 
+from rdrop_fairseq.heads import linear_projection
 from rdrop_fairseq.losses import fused
 from rdrop_fairseq.losses.reference import rdrop_loss
-from rdrop_fairseq.projection import linear_projection
-from rdrop_fairseq.views import dropout_views, split_views
+from rdrop_fairseq.views.repeat import repeat_sample, split_views
 
 NO_DROPOUT = ("--dropout=0", "--attention-dropout=0", "--activation-dropout=0")
 TIED = "--share-all-embeddings"
@@ -79,6 +79,20 @@ def test_a_hook_on_the_projection_still_runs(transformer, caplog, hook):
     setup = transformer()
     getattr(setup.model.decoder.output_projection, hook)(lambda *_: None)
     assert LOGITS in path_in_log(setup, caplog)
+
+
+def test_a_hook_that_is_added_later_sees_logits_from_then_on(transformer, caplog):
+    setup, widths = transformer(), []
+    setup.model.train()
+    with caplog.at_level(logging.INFO):
+        setup.criterion(setup.model, setup.sample)
+        hook = lambda module, inputs, output: widths.append(output.size(-1))  # noqa: E731
+        setup.model.decoder.output_projection.register_forward_hook(hook)
+        loss, _, _ = setup.criterion(setup.model, setup.sample)
+    assert loss.isfinite()
+    assert widths == [len(setup.task.target_dictionary)]
+    chosen = [m for m in caplog.messages if m.startswith("R-Drop loss")]
+    assert [FEATURES in chosen[0], LOGITS in chosen[1], len(chosen)] == [True, True, 2]
 
 
 @pytest.mark.parametrize("name", ["", "decoder"])
@@ -154,7 +168,7 @@ def test_autocast_rounds_features_but_not_logits(transformer):
     """What ``--amp`` does, here in bfloat16: the loss is exact for the features that it gets."""
     setup = transformer()
     setup.model.train()
-    views = dropout_views(setup.sample)["net_input"]
+    views = repeat_sample(setup.sample)["net_input"]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.manual_seed(4)
         loss, _, _ = setup.criterion(setup.model, setup.sample)
@@ -200,8 +214,10 @@ def test_the_chunk_size_reaches_the_loss(transformer, monkeypatch):
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_chunk_size_below_1_is_refused(transformer, size):
     setup = transformer()
+    cfg = copy.deepcopy(setup.cfg.criterion)
+    cfg.rdrop_chunk_size = size
     with pytest.raises(ValueError, match="--rdrop-chunk-size"):
-        type(setup.criterion)(setup.task, False, 0.1, rdrop_chunk_size=size)
+        type(setup.criterion)(cfg, setup.task)
 
 
 def ten_losses(setup):

@@ -5,7 +5,7 @@ from collections import namedtuple
 
 import torch
 
-from rdrop_fairseq.views import dropout_views, split_views
+from rdrop_fairseq.views.repeat import repeat_sample, split_views
 
 Pair = namedtuple("Pair", "left right")
 ROWS = torch.arange(6).view(3, 2)
@@ -35,7 +35,7 @@ def sample():
 
 
 def test_every_batch_first_tensor_is_repeated_wherever_it_lies():
-    doubled = dropout_views(sample())
+    doubled = repeat_sample(sample())
     rows = ROWS.repeat_interleave(2, 0)
     net_input = doubled["net_input"]
     for repeated in (
@@ -57,7 +57,7 @@ def test_every_batch_first_tensor_is_repeated_wherever_it_lies():
 
 def test_all_else_is_left_alone():
     original = sample()
-    doubled = dropout_views(original)
+    doubled = repeat_sample(original)
     assert (doubled["nsentences"], doubled["ntokens"]) == (3, 6)
     for key in ("nothing", "flag", "scalar", "other_length"):
         assert doubled["net_input"][key] is original["net_input"][key]
@@ -68,13 +68,13 @@ def test_all_else_is_left_alone():
 
 def test_the_callers_sample_is_not_changed():
     original, untouched = sample(), copy.deepcopy(sample())
-    dropout_views(original, views=3)
+    repeat_sample(original, num_views=3)
     assert repr(original) == repr(untouched)
 
 
 def test_split_views_gives_each_view_in_the_samples_order():
     for views in (2, 3):
-        rows = dropout_views(sample(), views)["target"]
+        rows = repeat_sample(sample(), views)["target"]
         split = split_views(rows, views)
         assert split.shape == (views, 3, 2)
         assert all(torch.equal(view, ROWS) for view in split)

@@ -1,0 +1,158 @@
+"""How a fairseq model comes from features to logits, and the loss that follows from it.
+
+A head is chosen once for a model. It knows what the model must be asked for, which loss takes the
+answer, and whether the model still is as it was.
+"""
+
+import inspect
+from typing import Callable, Optional
+
+import torch
+from fairseq.models import FairseqLanguageModel
+from fairseq.models.transformer import TransformerDecoderBase
+from torch import Tensor
+
+from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
+from rdrop_fairseq.losses.interface import RDropLoss
+from rdrop_fairseq.losses.reference import rdrop_loss
+
+
+class LogitsHead:
+    """The model makes its logits itself."""
+
+    model_arguments: dict = {}
+    """What ``model(...)`` is given in addition to the sample's ``net_input``."""
+
+    def __init__(self, loss: Callable, name: str):
+        self.loss = loss
+        """Takes what :meth:`output` gives, by view, then the other arguments of ``rdrop_loss``."""
+        self.name = name
+        """For the log."""
+
+    def fits(self, model: torch.nn.Module) -> bool:
+        """Whether this is still the head of the model."""
+        return True
+
+    def output(self, model: torch.nn.Module, net_output: tuple) -> Tensor:
+        """``(M * B, T, V)``, the logits of every view."""
+        return net_output[0]
+
+
+class ProbabilitiesHead(LogitsHead):
+    """Code from outside fairseq makes the probabilities: their logarithms serve as logits."""
+
+    def output(self, model: torch.nn.Module, net_output: tuple) -> Tensor:
+        """``(M * B, T, V)``: log-probabilities, which softmax turns into the same probabilities."""
+        return model.get_normalized_probs(net_output, log_probs=True)
+
+
+class LinearHead(LogitsHead):
+    """One linear layer makes the logits: the loss is given features and makes them in chunks."""
+
+    model_arguments = {"features_only": True}
+    name = "fused, from the decoder's features"
+
+    def __init__(self, projection: torch.nn.Linear, chunk_size: Optional[int]):
+        self.projection = projection
+        self.chunk_size = chunk_size
+
+    def fits(self, model: torch.nn.Module) -> bool:
+        """No longer, for example, where a hook was added that has to see the logits."""
+        return linear_projection(model) is self.projection
+
+    def loss(self, features: Tensor, *arguments) -> RDropLoss:
+        """``linear_rdrop_loss`` of features by view and the other arguments of ``rdrop_loss``."""
+        weight, bias = self.projection.weight, self.projection.bias
+        return linear_rdrop_loss(features, weight, bias, *arguments, chunk_size=self.chunk_size)
+
+
+def choose_head(
+    model: torch.nn.Module,
+    implementation: str = "auto",
+    chunk_size: Optional[int] = None,
+    needs_logits: bool = False,
+) -> LogitsHead:
+    """The head that trains ``model`` fastest.
+
+    Args:
+        model: a fairseq model, as it is or in fairseq's wrapper for distributed training.
+        implementation: of the loss, a value of ``--rdrop-loss``.
+        chunk_size: target tokens in a chunk of the loss from features.
+        needs_logits: whether somebody else wants to see the logits.
+    """
+    device = next(model.parameters()).device
+    is_fused = implementation == "fused" or (
+        implementation == "auto" and device.type in ("cpu", "cuda")
+    )
+    projection = linear_projection(model)
+    if is_fused and projection is not None and not needs_logits:
+        return LinearHead(projection, chunk_size)
+    kind = ProbabilitiesHead if has_own_probabilities(model) else LogitsHead
+    if is_fused:
+        return kind(fused_rdrop_loss, "fused, from the model's logits")
+    return kind(rdrop_loss, "reference")
+
+
+def linear_projection(model: torch.nn.Module) -> Optional[torch.nn.Linear]:
+    """The linear layer that turns ``model(..., features_only=True)`` into logits, if it has one.
+
+    Args:
+        model: a fairseq model, as it is or in fairseq's wrapper for distributed training.
+
+    Returns:
+        The projection, tied or not; or ``None`` when only the model itself can make its logits:
+        no ``features_only``, an output layer of another kind, probabilities of its own, hooks that
+        would miss the logits, weights that are sharded or whose use outside ``forward``
+        DistributedDataParallel would not see.
+    """
+    inner = unwrapped(model)
+    decoder = getattr(inner, "decoder", None)
+    if inner is None or not isinstance(decoder, TransformerDecoderBase):
+        return None
+    projection = decoder.output_projection
+    base = TransformerDecoderBase
+    plain = (
+        type(projection) is torch.nn.Linear
+        and type(decoder).output_layer is base.output_layer
+        and type(decoder).forward is base.forward
+        and not has_own_probabilities(inner)
+        and not any(has_hooks(module) for module in (inner, decoder, projection))
+    )
+    return projection if plain and takes_features_only(inner) else None
+
+
+def has_own_probabilities(model: torch.nn.Module) -> bool:
+    """Whether code from outside fairseq, whose own is softmax, turns outputs into probabilities."""
+    inner = unwrapped(model) or model
+    makers = [
+        getattr(type(part), name, None)
+        for part in (inner, getattr(inner, "decoder", None))
+        for name in ("get_normalized_probs", "get_normalized_probs_scriptable")
+    ]
+    return any(make and not make.__module__.startswith("fairseq.") for make in makers)
+
+
+def has_hooks(module: torch.nn.Module) -> bool:
+    """Whether anything waits for the input, the output or the gradient of ``module``."""
+    forward = module._forward_hooks or module._forward_pre_hooks
+    return bool(forward or module._backward_hooks or module._backward_pre_hooks)
+
+
+def unwrapped(model: torch.nn.Module) -> Optional[torch.nn.Module]:
+    """The model inside fairseq's wrappers, or ``None`` if one of them hides its weights."""
+    replicas = {"ModuleProxyWrapper", "LegacyDistributedDataParallel", "DistributedDataParallel"}
+    while type(model).__name__ in replicas | {"DistributedTimeoutWrapper"}:
+        if getattr(model, "find_unused_parameters", False) is True:
+            return None
+        model = model.module
+    return None if type(model).__name__ == "FullyShardedDataParallel" else model
+
+
+def takes_features_only(model: torch.nn.Module) -> bool:
+    """Whether ``model(features_only=True)`` gives features.
+
+    Only a language model hands ``**kwargs`` to its decoder alone; others also to their encoder.
+    """
+    forward = type(model).forward
+    named = "features_only" in inspect.signature(forward).parameters
+    return named or forward is FairseqLanguageModel.forward

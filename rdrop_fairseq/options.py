@@ -1,0 +1,115 @@
+"""Every option of the criteria, once: its name, type, default, range and help.
+
+The command line, the check of a value, the config dataclass and the README's table follow from it.
+"""
+
+import argparse
+import dataclasses
+import math
+from typing import Any, Callable, NamedTuple, Optional
+
+
+class Option(NamedTuple):
+    """An option of a criterion: ``--reg-alpha``, or ``reg_alpha`` in a YAML file."""
+
+    name: str
+    type: type
+    default: Any
+    help: str
+    title: str = ""
+    """What the value is called in a message, in front of the flag."""
+    allows: Callable[[Any], bool] = lambda value: True
+    range: str = ""
+    """``allows`` in words, after "must": "be 0 or more"."""
+    choices: tuple = ()
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    def check(self, value) -> None:
+        """Raise ``ValueError`` if the value is out of range; the default never is."""
+        if value == self.default:
+            return
+        if not (value in self.choices if self.choices else self.allows(value)):
+            raise ValueError(f"{self.title} ({self.flag}) must {self.range}, not {value}")
+
+    def parse(self, text: str):
+        """The value of a word on the command line. Raises ``argparse.ArgumentTypeError``."""
+        try:
+            value = self.type(text)
+        except ValueError:
+            kind = self.type.__name__
+            raise argparse.ArgumentTypeError(f"invalid {kind} value: {text!r}") from None
+        try:
+            self.check(value)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return value
+
+    def add_to(self, parser: argparse.ArgumentParser) -> None:
+        """Add the option to a command line."""
+        parser.add_argument(
+            self.flag,
+            type=str if self.choices else self.parse,  # argparse itself checks choices
+            default=self.default,
+            choices=self.choices or None,
+            help=self.help,
+        )
+
+    def field(self) -> tuple:
+        """The option as a field of a dataclass, for ``dataclasses.make_dataclass``."""
+        kind = Optional[self.type] if self.default is None else self.type
+        metadata = {"help": self.help}
+        return self.name, kind, dataclasses.field(default=self.default, metadata=metadata)
+
+
+REG_ALPHA = Option(
+    "reg_alpha",
+    float,
+    5.0,
+    "weight alpha of the R-Drop regularisation: loss = sum of the label-smoothed cross-entropies "
+    "of both passes + alpha * 1/2 [KL(p||q) + KL(q||p)], normalised by the target tokens of one "
+    "pass",
+    "alpha",
+    lambda value: 0 <= value < math.inf,
+    "be 0 or more and finite",
+)
+LABEL_SMOOTHING = Option(
+    "label_smoothing",
+    float,
+    0.0,
+    "epsilon for label smoothing, 0 means no label smoothing",
+    "label smoothing",
+    lambda value: 0 <= value < 1,
+    "lie in [0, 1)",
+)
+RDROP_LOSS = Option(
+    "rdrop_loss",
+    str,
+    "auto",
+    "fused: gradient in closed form, from the decoder's features where the model allows it, else "
+    "from its logits; reference: plain PyTorch; auto: fused on CPU and CUDA",
+    "implementation of the loss",
+    range="be auto, fused or reference",
+    choices=("auto", "fused", "reference"),
+)
+RDROP_CHUNK_SIZE = Option(
+    "rdrop_chunk_size",
+    int,
+    None,
+    "target tokens in a chunk of the fused loss (default: by vocabulary)",
+    "chunk size",
+    lambda value: value >= 1,
+    "be 1 target token or more",
+)
+
+RDROP = (REG_ALPHA, RDROP_LOSS, RDROP_CHUNK_SIZE)
+"""What the R-Drop criteria add to the options of the fairseq criterion that they extend."""
+
+
+def config_class(name: str, parent: type, options: tuple) -> type:
+    """A config dataclass with the fields of ``parent`` and the options."""
+    return dataclasses.make_dataclass(
+        name, [option.field() for option in options], bases=(parent,), namespace={"__doc__": ""}
+    )
