@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Time and memory of projection, loss and their gradients alone, for every way to compute them."""
 
-import sys
 from functools import partial
 from itertools import product
-from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
+from fairseq import utils
+from fairseq.criterions.label_smoothed_cross_entropy import (
+    LabelSmoothedCrossEntropyCriterion,
+)
+from fairseq.data import Dictionary
 from measure import (
     append,
     available_memory,
@@ -20,15 +23,8 @@ from measure import (
 )
 from torch.nn.functional import linear
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from fairseq import utils  # noqa: E402
-from fairseq.criterions.label_smoothed_cross_entropy import (  # noqa: E402
-    LabelSmoothedCrossEntropyCriterion,
-)
-from fairseq.data import Dictionary  # noqa: E402
-
-from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss  # noqa: E402
-from rdrop_fairseq.losses.reference import rdrop_loss  # noqa: E402
+from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
+from rdrop_fairseq.losses.reference import rdrop_loss
 
 try:
     from fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import (
