@@ -7,9 +7,11 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
+from rdrop_fairseq.compat.patches import PATCHES
 from rdrop_fairseq.criterions.rdrop_label_smoothed_cross_entropy import (
     RDropLabelSmoothedCrossEntropyCriterionConfig,
 )
+from rdrop_fairseq.options import RDROP as OPTIONS
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
@@ -41,6 +43,18 @@ def test_the_table_of_flags_is_that_of_the_criterion():
             assert not flags[flag] or flag == "sentence-avg"  # taken from --sentence-avg itself
         elif default != "auto":
             assert float(default) == flags[flag]
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_the_table_says_what_help_says(option):
+    default = "auto" if option.default is None else option.default
+    assert f"| `{option.flag}` | {default} | {option.help} |\n" in README
+
+
+def test_the_list_of_patches_is_the_table_of_compat():
+    (listed,) = re.findall(r"\| Replaced \|.*?\n\n", README, re.DOTALL)
+    rows = [f"| `{patch.target}` | {patch.versions} | {patch.effect} |" for patch in PATCHES]
+    assert listed.strip().split("\n")[2:] == rows
 
 
 def test_the_changed_command_is_understood_by_fairseq_train():
