@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from faults import contents, full_disk, kill_at_random, run_undisturbed
+from helpers.faults import contents, full_disk, kill_at_random, run_undisturbed
 from test_quickstart import QUICKSTART, Checkout
 from test_translation_benchmarks import EXAMPLES
 

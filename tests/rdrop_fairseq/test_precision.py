@@ -6,13 +6,12 @@ be exact, the loss is called as the fp16 optimizer calls it: scaled, and the gra
 
 import pytest
 import torch
-from conftest import RDROP, TINY_TRANSFORMER
 from fairseq.modules import FairseqDropout
+from helpers.constants import PAD, RDROP, TINY_TRANSFORMER
 
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
 from rdrop_fairseq.losses.reference import rdrop_loss
 
-PAD = 1
 SCALE = 128.0  # fairseq's --fp16-init-scale
 
 # Allowed relative error of a loss and of the norm of a gradient of the loss, against float64.
