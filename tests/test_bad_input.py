@@ -9,8 +9,8 @@ import pytest
 from helpers.constants import EXAMPLES, RDROP, REPOSITORY, TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.launch import fork, run
 
-WORDS = ["eins zwei drei vier", "vier fünf", "sechs", "sieben acht neun zehn elf"] * 5
-CLEAN = "".join(f"{line}\n" for line in WORDS).encode()
+SENTENCES = ["eins zwei drei vier", "vier fünf", "sechs", "sieben acht neun zehn elf"] * 5
+CLEAN = "".join(f"{line}\n" for line in SENTENCES).encode()
 
 
 @pytest.fixture

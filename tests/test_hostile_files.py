@@ -44,7 +44,7 @@ def run_average(checkpoint):
     return run("python", AVERAGE, "--inputs", checkpoint, "--out", out, check=False)
 
 
-PROGRAMS = {
+FAIRSEQ_PROGRAMS = {
     "fairseq-train": ("translation", *TINY_TRANSFORMER, *TRAINING, "--save-dir={folder}"),
     "fairseq-generate": ("translation", "--cpu", "--path={checkpoint}"),
     "fairseq-interactive": ("translation", "--cpu", "--path={checkpoint}"),
@@ -57,9 +57,9 @@ PROGRAMS = {
 
 
 @needs_checked_types
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", FAIRSEQ_PROGRAMS)
 def test_fairseq_refuses_a_hostile_checkpoint(corpus, hostile, name):
-    data, *options = PROGRAMS[name]
+    data, *options = FAIRSEQ_PROGRAMS[name]
     places = {"folder": hostile.parent, "checkpoint": hostile}
     options = [option.format(**places) for option in options]
     result = fork(name, getattr(corpus, data), USER_DIR, *options, check=False)

@@ -62,11 +62,11 @@ for name, arguments in json.load(open(sys.argv[1])).items():
     cli_main()
 """
 
-MODEL = (*TINY_TRANSFORMER, "--optimizer=sgd", "--lr=0.5", "--clip-norm=0", "--weight-decay=0")
+SGD_MODEL = (*TINY_TRANSFORMER, "--optimizer=sgd", "--lr=0.5", "--clip-norm=0", "--weight-decay=0")
 # 200 sentences are 13 batches, the last one smaller: in the last update of an epoch the second
 # rank has one batch less, which with --update-freq 1 is none at all.
 BATCHES = ("--batch-size=16", "--required-batch-size-multiple=1", "--disable-validation")
-ARGUMENTS = (*TRAINING, "--log-format=json", *MODEL, *BATCHES, *RDROP)
+SGD_TRAINING = (*TRAINING, "--log-format=json", *SGD_MODEL, *BATCHES, *RDROP)
 TWO_EPOCHS = ("--dropout=0", "--max-epoch=2")
 
 # Layers of fairseq 0.12.2 hold weights that get no gradient.
@@ -77,16 +77,16 @@ BACKENDS = {
 }
 EMBEDDINGS = {"tied": (TIED,), "untied": ()}
 DROPOUT = (
-    *(*ARGUMENTS, *BACKENDS["legacy_ddp"], "--dropout=0.3", "--max-epoch=1"),
+    *(*SGD_TRAINING, *BACKENDS["legacy_ddp"], "--dropout=0.3", "--max-epoch=1"),
     "--save-interval-updates=3",
 )
 UPDATE_FREQ = ("1", "4")
-LOSSES = ("fused", "reference")
+RDROP_LOSSES = ("fused", "reference")
 CASES = [
     (backend, embeddings, loss, update_freq)
     for backend in BACKENDS
     for embeddings in EMBEDDINGS
-    for loss in LOSSES
+    for loss in RDROP_LOSSES
     for update_freq in UPDATE_FREQ
 ]
 
@@ -95,7 +95,7 @@ def one_process_trainings():
     """One process with twice the update frequency, by the reference loss: the gold."""
     return {
         f"{embeddings} {update_freq}": (
-            *(*ARGUMENTS, *TWO_EPOCHS, *EMBEDDINGS[embeddings]),
+            *(*SGD_TRAINING, *TWO_EPOCHS, *EMBEDDINGS[embeddings]),
             *("--rdrop-loss=reference", f"--update-freq={2 * int(update_freq)}"),
         )
         for embeddings in EMBEDDINGS
@@ -106,7 +106,7 @@ def one_process_trainings():
 def two_rank_trainings():
     trainings = {
         " ".join(case): (
-            *(*ARGUMENTS, *TWO_EPOCHS, *BACKENDS[case[0]], *EMBEDDINGS[case[1]]),
+            *(*SGD_TRAINING, *TWO_EPOCHS, *BACKENDS[case[0]], *EMBEDDINGS[case[1]]),
             *(f"--rdrop-loss={case[2]}", f"--update-freq={case[3]}"),
         )
         for case in CASES

@@ -15,7 +15,7 @@ from helpers.launch import fork
 import rdrop_fairseq  # noqa: F401  (its allow-list lets torch.load read fairseq's checkpoints)
 
 pytestmark = pytest.mark.faults
-ARGUMENTS = (  # saves between epochs, as train.sh of WMT14 does, and after them, as the others do
+SAVES_OFTEN = (  # saves between epochs, as train.sh of WMT14 does, and after them, as the others do
     *(USER_DIR, *TRAINING, *TINY_TRANSFORMER, *RDROP, "--dropout=0.1"),
     "--lr-scheduler=inverse_sqrt",
     *("--warmup-updates=4", "--max-update=13", "--save-interval-updates=3"),
@@ -25,7 +25,7 @@ ARGUMENTS = (  # saves between epochs, as train.sh of WMT14 does, and after them
 
 def trains(data, folder, **options):
     """Train in a fork, with checkpoints in ``folder``."""
-    return fork("fairseq-train", data, *ARGUMENTS, f"--save-dir={folder}", **options)
+    return fork("fairseq-train", data, *SAVES_OFTEN, f"--save-dir={folder}", **options)
 
 
 @pytest.fixture(scope="module")

@@ -8,23 +8,18 @@ import multiprocessing
 import sys
 import time
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
+import loss_head
+import measure
 import pytest
 import torch
+import train_step
 from helpers.constants import RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.launch import FORKSERVER, fork
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import loss_head  # noqa: E402
-import measure  # noqa: E402
-import train_step  # noqa: E402
-
-from rdrop_fairseq.losses import fused  # noqa: E402
-from rdrop_fairseq.views import dropout_views  # noqa: E402
+from rdrop_fairseq.losses import fused
+from rdrop_fairseq.views import dropout_views
 
 pytestmark = [
     pytest.mark.faults,

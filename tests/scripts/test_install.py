@@ -4,14 +4,13 @@ import runpy
 import shutil
 import subprocess
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import setuptools
+from helpers.constants import REPOSITORY
 from packaging.requirements import Requirement
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 INPUTS = ("setup.py", "pyproject.toml", "constraints.txt", "scripts/install.sh")
 TOOLS = ("bash", "cat", "cksum", "cp", "dirname", "grep", "mkdir")
 
