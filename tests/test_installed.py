@@ -12,7 +12,7 @@ def test_installed_package_trains_from_another_folder(corpus, tmp_path):
     """The build reads a copy, since setuptools leaves its own folders beside the sources."""
     source, installed, elsewhere = (tmp_path / name for name in ("source", "installed", "work"))
     shutil.copytree(REPOSITORY / "rdrop_fairseq", source / "rdrop_fairseq")
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.py", "pyproject.toml", "fairseq-versions.txt", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source / name)
     pip = ("python", "-m", "pip", "install", "--quiet", "--no-deps")
     run(*pip, f"--target={installed}", source)

@@ -41,14 +41,20 @@ def _counts(reporter) -> list:
     return [sum("shared_data" in report.keywords for report in some) for some in reports]
 
 
+def _lacks_what_is_required(reporter) -> bool:
+    ran, skipped = _counts(reporter)
+    return reporter.config.getoption("--require-shared-data") and (skipped or not ran)
+
+
 def pytest_terminal_summary(terminalreporter):
     ran, skipped = _counts(terminalreporter)
-    terminalreporter.write_line(f"shared data: {ran} tests ran on it, {skipped} were skipped")
+    if ran or skipped:
+        terminalreporter.write_line(f"shared data: {ran} tests ran on it, {skipped} skipped")
+    if _lacks_what_is_required(terminalreporter):
+        terminalreporter.write_line("--require-shared-data: every one of them has to run", red=True)
 
 
 def pytest_sessionfinish(session):
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter and session.config.getoption("--require-shared-data"):
-        ran, skipped = _counts(reporter)
-        if skipped or not ran:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if reporter and _lacks_what_is_required(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
