@@ -48,7 +48,7 @@ def test_a_pinned_fairseq_is_one_of_the_table():
 
 
 def test_a_source_distribution_has_the_table(tmp_path):
-    """Or setup.py would stop in it. The build gets a copy, because it writes next to the sources."""
+    """Or setup.py would stop in it. The build writes next to the sources: it gets a copy."""
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "fairseq-versions.txt", "README.md"):
         shutil.copy(REPOSITORY / name, tmp_path)
     run("python", "setup.py", "--quiet", "sdist", cwd=tmp_path)
