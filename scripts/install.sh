@@ -2,14 +2,31 @@
 # Makes .venv in the checkout with everything to run, test and develop the plugin.
 set -eEuo pipefail
 
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=$repository/.venv
+versions=$repository/fairseq-versions.txt
+
+# fairseq-versions.txt has a Python, a system, the fairseq for both and how that comes on each line.
+rows=$(grep '^3' "$versions")
+oldest=${rows%% *} newest=${rows##*$'\n'} newest=${newest%% *}
+
+# fairseq_for VERSION SYSTEM: the last two columns of the first row that fits; fails if none does.
+fairseq_for() {
+    local python system rest
+    while read -r python system rest; do
+        case "$python $system" in "$1 any" | "$1 other" | "$1 $2") echo "$rest"; return ;; esac
+    done <<<"$rows"
+    return 1
+}
+
 usage() {
-    cat <<'HELP'
+    cat <<HELP
 usage: bash scripts/install.sh
 
 Makes .venv in the checkout, with the exact versions of constraints.txt. Does nothing when all is
 there already, and completes what was interrupted.
 
-  PYTHON=python3.12           use this Python, 3.9 to 3.13 (default python3)
+  PYTHON=python3.12           use this Python, $oldest to $newest (default python3)
   RDROP_TORCH=torch==2.15.0   use this PyTorch instead of the pinned one, for a GPU say; add
                               PIP_EXTRA_INDEX_URL=... where it comes from an index of its own
 
@@ -27,9 +44,6 @@ case ${1:-} in
     *) die "unknown argument '$1'; see --help" ;;
 esac
 
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-venv=$repository/.venv
-
 # Three lines: the Python, the PyTorch asked for and, once all is there, what was installed.
 record=$venv/installed
 last_python='' last_torch='' last_contents=''
@@ -41,33 +55,27 @@ PYTHON=${PYTHON:-$last_python}
 RDROP_TORCH=${RDROP_TORCH-$last_torch}
 
 command -v "$PYTHON" >/dev/null ||
-    die "there is no '$PYTHON'; install Python 3.9 to 3.13, or name one: PYTHON=/path/to/python3"
+    die "there is no '$PYTHON'; install Python $oldest to $newest, or name one: PYTHON=/path/to/python3"
 version=$(ask '"%d.%d" % sys.version_info[:2]') ||
     die "'$PYTHON' does not run; name another one: PYTHON=/path/to/python3"
-case $version in
-    3.9 | 3.10 | 3.11 | 3.12 | 3.13) ;;
-    *) die "'$PYTHON' is Python $version; give one from 3.9 to 3.13: PYTHON=/path/to/python3" ;;
-esac
-# The Python behind a virtual environment: $PYTHON may be the one in .venv, which is made anew.
+system=$(ask 'platform.system() + "-" + platform.machine()')
+row=$(fairseq_for "$version" "$system") ||
+    die "'$PYTHON' is Python $version; give one from $oldest to $newest: PYTHON=/path/to/python3"
+read -r fairseq built <<<"$row"
+# The Python behind a virtual environment: $PYTHON may be the one in .venv, which is made again.
 PYTHON=$(ask "os.path.realpath(sys.executable)")
 
 cd "$repository"
 # The path is among it: a virtual environment does not work in a checkout that was moved.
-contents="$(cat setup.py pyproject.toml constraints.txt scripts/install.sh | cksum) $repository"
+contents="$(cat setup.py pyproject.toml constraints.txt "$versions" scripts/install.sh | cksum) $repository"
 if [ "$PYTHON $RDROP_TORCH $contents" = "$last_python $last_torch $last_contents" ] &&
     [ -x "$venv/bin/python" ]; then
     say "everything is installed in $venv"
     exit 0
 fi
 
-# ve-fairseq is prebuilt; fairseq 0.12.2 and fairseq-fixed are compiled.
-case "$version $(ask 'platform.system(), platform.machine()')" in
-    3.9* | 3.10*) fairseq=fairseq ;;
-    3.11*Linux*x86_64* | 3.12*Linux*x86_64*) fairseq=prebuilt ;;
-    *) fairseq=fairseq-fixed ;;
-esac
-if [ "$fairseq" != prebuilt ]; then
-    why="$fairseq must be compiled (not so for Python 3.11 and 3.12 on Linux x86-64)"
+if [ "$built" = compiled ]; then
+    why="${fairseq%%==*} must be compiled (fairseq-versions.txt says where one is prebuilt)"
     command -v "${CXX:-c++}" >/dev/null || command -v g++ >/dev/null ||
         die "there is no C++ compiler; install one (g++ or clang++): $why"
     headers=$(ask 'sysconfig.get_path("include")')
@@ -90,17 +98,17 @@ grep -v '^torch==' constraints.txt >"$constraints"
 if [ -n "$RDROP_TORCH" ]; then echo "$RDROP_TORCH"; else grep '^torch==' constraints.txt; fi \
     >>"$constraints"
 
-if [ "$fairseq" = fairseq ]; then
+if [[ $fairseq = fairseq==* ]]; then
     say "taking a pip that still accepts what fairseq 0.12.2 says of its dependencies"
     pip 'pip<24.1'
 fi
 say "installing PyTorch (${RDROP_TORCH:-as pinned in constraints.txt})"
 pip -c "$constraints" torch
-if [ "$fairseq" = fairseq-fixed ]; then
+if [[ $fairseq = fairseq-fixed==* ]]; then
     # Its build would fetch a PyTorch of its own; without isolation it takes the one above.
     say "compiling fairseq-fixed: about four minutes the first time"
     pip -c "$constraints" setuptools wheel cython numpy
-    pip -c "$constraints" --no-build-isolation fairseq-fixed==0.12.3.1
+    pip -c "$constraints" --no-build-isolation "$fairseq"
 fi
 say "installing the plugin with all that it and its tests need"
 pip -c "$constraints" --editable '.[dev]'

@@ -1,20 +1,15 @@
-"""What every test may ask for: a tiny corpus, fairseq's programs, a built model, real text."""
+"""What every test may ask for: a tiny corpus, a built model, a trainer, real text."""
 
-import os
 import random
-import re
 import signal
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers.constants import TRAINING
+from helpers.launch import run
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-PLUGIN = REPOSITORY / "rdrop_fairseq"
-
+pytest_plugins = ["helpers.shared_data"]
 torch.set_num_threads(1)
 # Where pytest runs in the background of a shell Ctrl-C is ignored, and whatever a test starts would
 # inherit that.
@@ -22,41 +17,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """The folder of real text beside the checkout; on CI its absence is a failure."""
-    folder = REPOSITORY.parent / "shared" / "data"
-    if folder.is_dir():
-        return folder
-    reason = f"needs the real text in {folder}, which is not there"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="session")
-def program():
-    """Run a command-line program of this environment: ``program("fairseq-train", ...)``."""
-
-    def run(name, *arguments, cwd=REPOSITORY, check=True, **environment):
-        command = [Path(sys.executable).with_name(name), *arguments]
-        finished = subprocess.run(
-            [str(word) for word in command],
-            cwd=cwd,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if check and finished.returncode != 0:
-            raise AssertionError(f"{name} ended with {finished.returncode}:\n{finished.stdout}")
-        return finished
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def corpus(tmp_path_factory, program) -> SimpleNamespace:
+def corpus(tmp_path_factory) -> SimpleNamespace:
     """Binarised toy corpora: ``.translation`` (de to en) and ``.monolingual`` (en).
 
     The test set has 53 sentences: not a multiple of fairseq's batch size multiple of 8.
@@ -71,30 +32,16 @@ def corpus(tmp_path_factory, program) -> SimpleNamespace:
             (folder / f"{split}.{language}").write_text(text)
     splits = [f"--{split}pref={folder / split}" for split in ("train", "valid", "test")]
     translation = folder / "translation"
-    program(
+    run(
         *("fairseq-preprocess", "--source-lang=de", "--target-lang=en", "--joined-dictionary"),
         *(*splits, f"--destdir={translation}"),
     )
     monolingual = folder / "monolingual"
-    program(
+    run(
         *("fairseq-preprocess", "--only-source", f"--srcdict={translation / 'dict.en.txt'}"),
         *(*(f"{split}.en" for split in splits), f"--destdir={monolingual}"),
     )
     return SimpleNamespace(translation=translation, monolingual=monolingual, text=folder)
-
-
-TINY_TRANSFORMER = (
-    *("--arch=transformer", "--encoder-layers=1", "--decoder-layers=1"),
-    *("--encoder-embed-dim=16", "--encoder-ffn-embed-dim=32", "--encoder-attention-heads=2"),
-    *("--decoder-embed-dim=16", "--decoder-ffn-embed-dim=32", "--decoder-attention-heads=2"),
-)
-# Layers of fairseq 0.12.2 hold copies of weights that get no gradient, and buffers never set.
-NEVER_TRAINED = re.compile(r"(in_proj|out_proj|fc1|fc2)_(weight|bias)$|_float_tensor$")
-RDROP = ("--criterion=rdrop_label_smoothed_cross_entropy", "--label-smoothing=0.1")
-TRAINING = (
-    *("--cpu", "--optimizer=adam", "--lr=0.005", "--max-tokens=200", "--seed=1"),
-    *("--no-progress-bar", "--log-interval=1", "--num-workers=0"),
-)
 
 
 @pytest.fixture(scope="session")

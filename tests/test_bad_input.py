@@ -2,18 +2,15 @@
 
 import io
 import json
-import os
 import subprocess
-import sys
 import tarfile
 
-import forked
 import pytest
-from conftest import PLUGIN, RDROP, REPOSITORY, TINY_TRANSFORMER, TRAINING
+from helpers.constants import EXAMPLES, RDROP, REPOSITORY, TINY_TRANSFORMER, TRAINING, USER_DIR
+from helpers.launch import fork, run
 
-MULTI30K = REPOSITORY / "examples" / "translation" / "multi30k_en_de"
-WORDS = ["eins zwei drei vier", "vier fünf", "sechs", "sieben acht neun zehn elf"] * 5
-CLEAN = "".join(f"{line}\n" for line in WORDS).encode()
+SENTENCES = ["eins zwei drei vier", "vier fünf", "sechs", "sieben acht neun zehn elf"] * 5
+CLEAN = "".join(f"{line}\n" for line in SENTENCES).encode()
 
 
 @pytest.fixture
@@ -72,24 +69,13 @@ class ParallelText:
 
 
 def run_script(name, *arguments):
-    command = [sys.executable, REPOSITORY / "scripts" / name, *arguments]
-    return subprocess.run(
-        [str(word) for word in command],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-    )
+    words = (REPOSITORY / "scripts" / name, *arguments)
+    return run("python", *words, check=False, stderr=subprocess.PIPE)
 
 
 def run_bash(script, *arguments):
-    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-    return subprocess.run(
-        ["bash", str(MULTI30K / script), *map(str, arguments)],
-        env={**os.environ, "VIRTUAL_ENV": "of the tests", "PATH": path},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
+    words = (EXAMPLES / "multi30k_en_de" / script, *arguments)
+    return run("bash", *words, check=False, stderr=subprocess.PIPE)
 
 
 def assert_one_sentence(finished, program, *words):
@@ -262,20 +248,19 @@ def test_a_folder_for_a_benchmark_that_cannot_be_written(below_a_file, script):
 # What follows is about fairseq's programs with the plugin
 
 
-def train(data, folder, *options):
-    arguments = (*TRAINING, *TINY_TRANSFORMER, *RDROP, f"--user-dir={PLUGIN}", "--dropout=0.1")
-    return forked.run("fairseq-train", data, *arguments, f"--save-dir={folder}", *options)
+def train(data, folder, *options, **check):
+    arguments = (*TRAINING, *TINY_TRANSFORMER, *RDROP, USER_DIR, "--dropout=0.1")
+    return fork("fairseq-train", data, *arguments, f"--save-dir={folder}", *options, **check)
 
 
 def last_line(result):
-    return result.output.strip().split("\n")[-1]
+    return result.stdout.strip().split("\n")[-1]
 
 
 @pytest.fixture(scope="module")
 def checkpoint(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    result = train(corpus.translation, folder, "--max-update=1", "--no-epoch-checkpoints")
-    assert result.status == 0, result.output
+    train(corpus.translation, folder, "--max-update=1", "--no-epoch-checkpoints")
     return folder / "checkpoint_last.pt"
 
 
@@ -292,17 +277,18 @@ WRONG_OPTIONS = {
 
 @pytest.mark.parametrize("option", WRONG_OPTIONS)
 def test_an_option_that_the_criterion_does_not_take(corpus, tmp_path, option):
-    result = train(corpus.translation, tmp_path / "new", option)
-    assert result.status == 2
+    result = train(corpus.translation, tmp_path / "new", option, check=False)
+    assert result.returncode == 2
     assert last_line(result).startswith(f"fairseq-train: error: {WRONG_OPTIONS[option]}")
-    assert "Traceback" not in result.output
+    assert "Traceback" not in result.stdout
     assert not (tmp_path / "new").exists()
 
 
 def test_a_checkpoint_of_another_architecture(corpus, checkpoint, tmp_path):
     (tmp_path / "checkpoint_last.pt").write_bytes(checkpoint.read_bytes())
-    result = train(corpus.translation, tmp_path, "--decoder-ffn-embed-dim=24", "--max-update=2")
-    assert result.status == 1
+    other = ("--decoder-ffn-embed-dim=24", "--max-update=2")
+    result = train(corpus.translation, tmp_path, *other, check=False)
+    assert result.returncode == 1
     assert str(tmp_path / "checkpoint_last.pt") in last_line(result)
     assert "please ensure that the architectures match" in last_line(result)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_last.pt"]
@@ -313,11 +299,11 @@ def test_a_truncated_checkpoint(corpus, checkpoint, tmp_path, name):
     damaged = tmp_path / "checkpoint_last.pt"
     damaged.write_bytes(truncate(checkpoint.read_bytes()))
     if name == "fairseq-train":
-        result = train(corpus.translation, tmp_path, "--max-update=2")
+        result = train(corpus.translation, tmp_path, "--max-update=2", check=False)
     else:
-        options = ("--cpu", f"--path={damaged}", f"--user-dir={PLUGIN}")
-        result = forked.run(name, corpus.translation, *options)
-    assert result.status == 1
+        options = ("--cpu", f"--path={damaged}", USER_DIR)
+        result = fork(name, corpus.translation, *options, check=False)
+    assert result.returncode == 1
     assert f"{damaged} is cut short, or not a checkpoint of fairseq" in last_line(result)
 
 
@@ -333,11 +319,10 @@ def test_evaluation_refuses_a_damaged_checkpoint(checkpoint, tmp_path, damage):
 
 
 def test_a_symbol_outside_the_dictionary_is_read_as_unknown(corpus, checkpoint):
-    options = ("--cpu", f"--path={checkpoint}", f"--user-dir={PLUGIN}", "--beam=1", "--max-len-b=3")
-    result = forked.run("fairseq-interactive", corpus.translation, *options, stdin=b"w1 nonesuch\n")
-    assert result.status == 0, result.output
-    assert "\nS-0\tw1 <unk>\n" in result.output
-    assert "\nD-0\t" in result.output
+    options = ("--cpu", f"--path={checkpoint}", USER_DIR, "--beam=1", "--max-len-b=3")
+    result = fork("fairseq-interactive", corpus.translation, *options, input="w1 nonesuch\n")
+    assert "\nS-0\tw1 <unk>\n" in result.stdout
+    assert "\nD-0\t" in result.stdout
 
 
 def test_training_leaves_a_sentence_of_100_000_tokens_out_and_says_so(corpus, tmp_path):
@@ -345,12 +330,10 @@ def test_training_leaves_a_sentence_of_100_000_tokens_out_and_says_so(corpus, tm
         lines = (corpus.text / f"valid.{language}").read_bytes()
         (tmp_path / f"valid.{language}").write_bytes(lines)
         (tmp_path / f"train.{language}").write_bytes(lines + b"w1 " * 100_000 + b"\n")
-    result = forked.run(
+    fork(
         *("fairseq-preprocess", "--source-lang=de", "--target-lang=en", "--joined-dictionary"),
         *(f"--{split}pref={tmp_path / split}" for split in ("train", "valid")),
         f"--destdir={tmp_path / 'data'}",
     )
-    assert result.status == 0, result.output
     result = train(tmp_path / "data", tmp_path / "checkpoints", "--max-update=1")
-    assert result.status == 0, result.output
-    assert "1 samples have invalid sizes and will be skipped" in result.output
+    assert "1 samples have invalid sizes and will be skipped" in result.stdout

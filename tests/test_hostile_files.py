@@ -4,31 +4,19 @@ import ast
 import os
 import re
 import stat
-import subprocess
-import sys
 import typing
 from fractions import Fraction
 
-import forked
 import pytest
 import torch
 import whole
-from conftest import PLUGIN, REPOSITORY, TINY_TRANSFORMER, TRAINING
+from helpers.constants import REPOSITORY, TINY_TRANSFORMER, TRAINING, USER_DIR
+from helpers.hostile import RunsACommand, needs_checked_types
+from helpers.launch import fork, run
 
-from rdrop_fairseq.compat.checkpoints import CHECKS_TYPES, checkpoint_types
+from rdrop_fairseq.compat.checkpoints import checkpoint_types
 
-needs_checked_types = pytest.mark.skipif(
-    not CHECKS_TYPES, reason="PyTorch before 2.6 loads checkpoints without checking their types"
-)
 AVERAGE = REPOSITORY / "scripts" / "average_checkpoints.py"
-
-
-class RunsACommand:
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.marker}",)
 
 
 @pytest.fixture
@@ -52,15 +40,11 @@ def test_the_hostile_checkpoint_is_armed(hostile):
 
 
 def run_average(checkpoint):
-    return subprocess.run(
-        [sys.executable, AVERAGE, "--inputs", checkpoint, "--out", checkpoint.parent / "mean.pt"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    out = checkpoint.parent / "mean.pt"
+    return run("python", AVERAGE, "--inputs", checkpoint, "--out", out, check=False)
 
 
-PROGRAMS = {
+FAIRSEQ_PROGRAMS = {
     "fairseq-train": ("translation", *TINY_TRANSFORMER, *TRAINING, "--save-dir={folder}"),
     "fairseq-generate": ("translation", "--cpu", "--path={checkpoint}"),
     "fairseq-interactive": ("translation", "--cpu", "--path={checkpoint}"),
@@ -73,16 +57,16 @@ PROGRAMS = {
 
 
 @needs_checked_types
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", FAIRSEQ_PROGRAMS)
 def test_fairseq_refuses_a_hostile_checkpoint(corpus, hostile, name):
-    data, *options = PROGRAMS[name]
+    data, *options = FAIRSEQ_PROGRAMS[name]
     places = {"folder": hostile.parent, "checkpoint": hostile}
     options = [option.format(**places) for option in options]
-    result = forked.run(name, getattr(corpus, data), f"--user-dir={PLUGIN}", *options)
-    assert result.status == 1
-    last_line = result.output.strip().split("\n")[-1]
+    result = fork(name, getattr(corpus, data), USER_DIR, *options, check=False)
+    assert result.returncode == 1
+    last_line = result.stdout.strip().split("\n")[-1]
     assert f"{hostile} was not loaded: it asks for posix.system" in last_line
-    assert "weights_only" not in result.output  # PyTorch's advice how to load it regardless
+    assert "weights_only" not in result.stdout  # PyTorch's advice how to load it regardless
     assert not command_ran(hostile)
 
 
@@ -90,7 +74,7 @@ def test_fairseq_refuses_a_hostile_checkpoint(corpus, hostile, name):
 def test_an_old_checkpoint_is_loaded_as_the_readme_says(corpus, tmp_path):
     """It asks for a type that the plugin does not allow, and that a plugin of the user's does."""
     train = ("fairseq-train", corpus.translation, *TRAINING, *TINY_TRANSFORMER, "--max-update=1")
-    forked.run(*train, f"--save-dir={tmp_path}", f"--user-dir={PLUGIN}", "--no-epoch-checkpoints")
+    fork(*train, f"--save-dir={tmp_path}", USER_DIR, "--no-epoch-checkpoints")
     checkpoint = tmp_path / "checkpoint_last.pt"
     torch.save({**torch.load(checkpoint), "old": Fraction(1, 3)}, checkpoint)
     readme = (REPOSITORY / "README.md").read_text("utf-8")
@@ -98,11 +82,10 @@ def test_an_old_checkpoint_is_loaded_as_the_readme_says(corpus, tmp_path):
     (tmp_path / "allowed").mkdir()
     (tmp_path / "allowed" / "__init__.py").write_text(plugin)
     translate = ("fairseq-generate", corpus.translation, "--cpu", "--beam=1", "--max-len-b=3")
-    refused = forked.run(*translate, f"--path={checkpoint}", f"--user-dir={PLUGIN}")
-    assert "it asks for fractions.Fraction" in refused.output
-    loaded = forked.run(*translate, f"--path={checkpoint}", f"--user-dir={tmp_path / 'allowed'}")
-    assert loaded.status == 0, loaded.output
-    assert loaded.output.count("\nD-") == 53
+    refused = fork(*translate, f"--path={checkpoint}", USER_DIR, check=False)
+    assert "it asks for fractions.Fraction" in refused.stdout
+    loaded = fork(*translate, f"--path={checkpoint}", f"--user-dir={tmp_path / 'allowed'}")
+    assert loaded.stdout.count("\nD-") == 53
 
 
 @needs_checked_types

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from conftest import REPOSITORY
+from helpers.constants import REPOSITORY
 
 from rdrop_fairseq.compat.patches import PATCHES
 from rdrop_fairseq.criterions.rdrop_label_smoothed_cross_entropy import (

@@ -1,7 +1,6 @@
 """The benchmarks measure what they say, on sizes that take seconds."""
 
 import csv
-import subprocess
 import sys
 from functools import partial
 
@@ -12,11 +11,13 @@ import preparation
 import pytest
 import torch
 import train_step
-from conftest import REPOSITORY
+from helpers.constants import REPOSITORY
+from helpers.launch import run
 
-BENCHMARKS = REPOSITORY / "benchmarks"
-SMALL = loss_head.Case(tokens=6, classes=50, width=8, dtype="float32", device="cpu")
-BUILTIN = pytest.mark.skipif(loss_head.BuiltinRDrop is None, reason="fairseq 0.12.2 has no R-Drop")
+SMALL_CASE = loss_head.Case(tokens=6, classes=50, width=8, dtype="float32", device="cpu")
+needs_builtin = pytest.mark.skipif(
+    loss_head.BuiltinRDrop is None, reason="fairseq 0.12.2 has no R-Drop"
+)
 
 
 def test_variants_take_turns():
@@ -49,29 +50,33 @@ def test_rows_gather_under_one_header(tmp_path):
 
 
 def loss_and_gradients(variant):
-    features, weight, target = loss_head.build(SMALL, variant).args[1:]
+    features, weight, target = loss_head.build(SMALL_CASE, variant).args[1:]
     loss = loss_head.VARIANTS[variant](features, weight, target)
     return loss.detach(), *torch.autograd.grad(loss, (features, weight))
 
 
 @pytest.mark.parametrize(
     "variant",
-    ["fused from logits", "fused from features", pytest.param(loss_head.BUILTIN, marks=BUILTIN)],
+    [
+        "fused from logits",
+        "fused from features",
+        pytest.param(loss_head.BUILTIN, marks=needs_builtin),
+    ],
 )
 def test_every_r_drop_computes_the_same(variant):
     torch.testing.assert_close(loss_and_gradients(variant), loss_and_gradients("reference"))
 
 
 def test_the_doubled_plain_loss_is_that_of_both_halves():
-    features, weight, target = loss_head.build(SMALL, loss_head.DOUBLED).args[1:]
+    features, weight, target = loss_head.build(SMALL_CASE, loss_head.DOUBLED).args[1:]
     halves = [loss_head.plain(1, half, weight, target) for half in features.chunk(2)]
     torch.testing.assert_close(loss_head.plain(2, features, weight, target), sum(halves))
 
 
 def test_what_does_not_fit_is_left_out(monkeypatch):
     monkeypatch.setattr(loss_head, "available_memory", lambda _: 1000)
-    assert not loss_head.fits(SMALL, "reference")
-    assert loss_head.fits(SMALL, "fused from features")
+    assert not loss_head.fits(SMALL_CASE, "reference")
+    assert loss_head.fits(SMALL_CASE, "fused from features")
 
 
 def test_the_batch_has_sentences_of_similar_but_different_length():
@@ -87,21 +92,21 @@ def test_the_batch_has_sentences_of_similar_but_different_length():
 def test_every_variant_updates_the_one_model_and_leaves_the_batch():
     case = train_step.Case("transformer_tiny", 300, 100, "float32", "cpu")
     names = [n for n in train_step.VARIANTS if n != train_step.BUILTIN or loss_head.BuiltinRDrop]
-    for run in train_step.updates(case, names).values():
-        trainer, sample = run.args
+    for update in train_step.updates(case, names).values():
+        trainer, sample = update.args
         sentences = len(sample["target"])
         weight = next(trainer.model.parameters())
         before = weight.detach().clone()
-        run()
+        update()
         assert not torch.equal(before, weight)
         assert len(sample["net_input"]["src_tokens"]) == sentences
 
 
 def test_from_command_to_picture(tmp_path):
     results, picture = tmp_path / "r.csv", tmp_path / "p.png"
-    command = [sys.executable, BENCHMARKS / "loss_head.py", "--tokens=8", "--classes=60"]
-    options = ["--repeats=1", f"--csv={results}", "--variants", "fused from features"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    program = REPOSITORY / "benchmarks" / "loss_head.py"
+    options = ("--repeats=1", f"--csv={results}", "--variants", "fused from features")
+    done = run("python", program, "--tokens=8", "--classes=60", *options)
     assert "| fused from features |" in done.stdout
     plot.main([f"--csv={results}", "--tokens=8", "--classes=60", f"--out={picture}"])
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -1,55 +1,19 @@
 """The scripts that users run, killed, interrupted or on a full disk: nothing half-made passes."""
 
 import gzip
-import os
 import shutil
 import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import pytest
-from faults import contents, full_disk, kill_at_random, run_undisturbed
-from test_quickstart import QUICKSTART, Checkout
-from test_translation_benchmarks import EXAMPLES
+from helpers.benchmarks import Scripts
+from helpers.constants import EXAMPLES
+from helpers.faults import contents, full_disk, kill_at_random, run_undisturbed
+from helpers.quickstart import QUICKSTART, Checkout
 
 pytestmark = pytest.mark.faults
 PREPARATION = ("--orig", "orig", "--bpe-size", "300", "--workers", "1")
 STAGES = ("corpus", "subwords", "binarized")
-
-
-class Scripts:
-    """The scripts of a benchmark, run in a folder that has the archives and where all goes."""
-
-    def __init__(self, folder):
-        self.folder, self.out, self.programs = folder, folder / "out", folder / "programs"
-        self.programs.mkdir()
-        path = [str(self.programs), str(Path(sys.executable).parent), os.environ["PATH"]]
-        self.options = {
-            "cwd": folder,
-            "env": {**os.environ, "VIRTUAL_ENV": "of the tests", "PATH": os.pathsep.join(path)},
-        }
-
-    def command(self, script, *words, benchmark="multi30k_en_de"):
-        return ["bash", str(EXAMPLES / benchmark / script), "--out", str(self.out), *words]
-
-    def run(self, script, *words, **benchmark):
-        """Return the exit status and what was printed."""
-        finished = subprocess.run(
-            self.command(script, *words, **benchmark),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that `kill -INT 0` in it reaches only what it has started
-            text=True,
-            **self.options,
-        )
-        return finished.returncode, finished.stdout
-
-    def stand_in(self, name, *lines):
-        """Have a program of fairseq replaced by a few lines of bash."""
-        self.programs.joinpath(name).write_text("\n".join(["#!/usr/bin/env bash", *lines, ""]))
-        self.programs.joinpath(name).chmod(0o755)
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,13 @@ The machines are two processes on this one, which find each other through a port
 import os
 import re
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from test_translation_benchmarks import EXAMPLES, SMALL
+from helpers import launch
+from helpers.benchmarks import SMALL_MODEL
+from helpers.constants import EXAMPLES
 
-TINY = (*SMALL, "--max-tokens", "100", "--disable-validation", "--no-epoch-checkpoints")
+TINY = (*SMALL_MODEL, "--max-tokens", "100", "--disable-validation", "--no-epoch-checkpoints")
 
 
 @pytest.fixture
@@ -24,21 +23,10 @@ def start(tmp_path, corpus):
     (out / "binarized").symlink_to(corpus.translation)
 
     def start(*options):
-        path = (str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"])
-        return subprocess.Popen(
-            ["bash", str(EXAMPLES / "wmt14_en_de" / "train.sh"), "--cpu", "--out", str(out)]
-            + [*options, "--max-updates", "2", "--", *TINY],
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                **{"VIRTUAL_ENV": "of the tests", "OMP_NUM_THREADS": "1"},
-                "PATH": os.pathsep.join(path),
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        path = os.pathsep.join([str(tmp_path), launch.activated()["PATH"]])
+        words = (EXAMPLES / "wmt14_en_de" / "train.sh", "--cpu", "--out", out, *options)
+        end = ("--max-updates", "2", "--", *TINY)
+        return launch.start("bash", *words, *end, cwd=tmp_path, environment={"PATH": path})
 
     return start
 

@@ -1,99 +1,13 @@
 """The quickstart: its stages with stand-ins for the slow programs, and once as a user runs it."""
 
-import os
 import re
-import shutil
 import subprocess
-import sys
 import zipfile
-from pathlib import Path
 
 import pytest
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-QUICKSTART = Path("examples/translation/quickstart.sh")
-
-# Stands for any program: notes its call, makes what that program would make, and fails if told to.
-STAND_IN = f"""#!{sys.executable}
-import os, sys, zipfile
-from pathlib import Path
-
-name = Path(sys.argv[0]).name
-with open(os.environ["CALLS"], "a") as calls:
-    print(name, *sys.argv[1:], file=calls)
-given = dict(zip(sys.argv[1:], sys.argv[2:]))
-if name == "home_assistant_corpus.py":
-    Path(given["--wheel"]).touch()
-if name == "fairseq-train":
-    folder = Path(given["--save-dir"])
-    print('{{"epoch": 1, "nll_loss": "7", "num_updates": "40", "wall": "6"}}')
-    Path(given["--log-file"]).write_text('"train_num_updates": "40"')
-    last = folder / "checkpoint_last.pt"
-    print("continues from", zipfile.ZipFile(last).namelist() if last.exists() else "nothing")
-    zipfile.ZipFile(last, "w").close()
-if os.environ["BROKEN"] and os.environ["BROKEN"] in " ".join([name, *sys.argv]):
-    sys.exit("it broke")
-if name == "fairseq-train":
-    (folder / "checkpoint_best.pt").touch()
-if name == "fairseq-generate":
-    for n in range(5):
-        print(f"S-{{n}}\\tsource {{n}}\\nT-{{n}}\\ttarget {{n}}\\nD-{{n}}\\t-0.5\\tresult {{n}}")
-for option in ("--out", "--destdir"):
-    if option in given:
-        Path(given[option]).mkdir(exist_ok=name == "plot_training.py")
-"""
-FAKED = ("home_assistant_corpus", "subwords", "score_bleu", "compare", "plot_training")
-
-
-class Checkout:
-    """A checkout with stand-ins for all that takes long."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.calls_file = folder / "calls"
-        self.work = folder / "out" / "en-de"
-        for part in ("scripts", ".venv/bin", QUICKSTART.parent):
-            (folder / part).mkdir(parents=True)
-        shutil.copy(REPOSITORY / QUICKSTART, folder / QUICKSTART)
-        library = QUICKSTART.parent / "lib"
-        shutil.copytree(REPOSITORY / library, folder / library)
-        for name in ("show_training.py", "training_log.py"):
-            shutil.copy(REPOSITORY / "scripts" / name, folder / "scripts")
-        (folder / "scripts" / "install.sh").write_text("echo installed\n")
-        for name in FAKED:
-            (folder / "scripts" / f"{name}.py").write_text(STAND_IN)
-        for name in ("fairseq-preprocess", "fairseq-train", "fairseq-generate"):
-            program = folder / ".venv" / "bin" / name
-            program.write_text(STAND_IN)
-            program.chmod(0o755)
-        (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
-        self.has_gpu(False)
-
-    def has_gpu(self, answer):
-        """Write a torch that says whether there is a GPU."""
-        (self.folder / "torch.py").write_text(f"class cuda: is_available = lambda: {answer}\n")
-
-    def environment(self, broken=""):
-        """Return what the stand-ins need."""
-        return {
-            **os.environ,
-            **{"CALLS": str(self.calls_file), "BROKEN": broken},
-            **{"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "yes"},
-        }
-
-    def run(self, *options, broken=""):
-        """Run the quickstart; return its exit status, its output and the calls it made."""
-        self.calls_file.write_text("")
-        finished = subprocess.run(
-            ["bash", str(QUICKSTART), "--out", "out", *options],
-            cwd=self.folder,
-            env=self.environment(broken),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        return finished.returncode, finished.stdout, self.calls_file.read_text().splitlines()
+from helpers.constants import REPOSITORY
+from helpers.launch import run
+from helpers.quickstart import QUICKSTART, Checkout
 
 
 @pytest.fixture
@@ -225,17 +139,17 @@ def test_as_a_user_runs_it(tmp_path):
     """The smoke run, the command that it prints at the end, and the run again."""
     if not (REPOSITORY / ".venv" / "installed").exists():
         pytest.skip("needs the .venv that scripts/install.sh makes")
-    command = ["bash", str(REPOSITORY / QUICKSTART), "--smoke", "--compare", "--out", str(tmp_path)]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    command = ("bash", REPOSITORY / QUICKSTART, "--smoke", "--compare", "--out", tmp_path)
+    output = run(*command).stdout
     work = tmp_path / "en-de-smoke"
     assert re.search(r"^BLEU\|nrefs:1\|.* = \d", output, re.M)
     assert re.search(r"^chrF2\|nrefs:1\|.* = \d", output, re.M)
     assert re.search(r"^R-Drop .* p=\d", output, re.M)
     assert (work / "training.png").read_bytes().startswith(b"\x89PNG")
     own_text = output.split("To translate your own text:")[1]
-    translated = subprocess.run(["bash", "-c", own_text], stdout=subprocess.PIPE, text=True)
+    translated = run("bash", "-c", own_text, stderr=subprocess.DEVNULL)
     assert translated.stdout.strip()
     models = {model: model.stat().st_mtime for model in work.glob("*/model.pt")}
     assert len(models) == 2
-    subprocess.run(command, check=True)
+    run(*command)
     assert {model: model.stat().st_mtime for model in work.glob("*/model.pt")} == models

@@ -4,8 +4,8 @@ import sys
 import zipfile
 
 import pytest
-from test_interruption import Scripts
-from test_translation_benchmarks import EXAMPLES
+from helpers.benchmarks import Scripts
+from helpers.constants import EXAMPLES
 
 BENCHMARKS = sorted(path.parent.name for path in EXAMPLES.glob("*/corpus.json"))
 

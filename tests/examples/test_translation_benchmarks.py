@@ -9,19 +9,11 @@ import re
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
 
 import pytest
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-EXAMPLES = REPOSITORY / "examples" / "translation"
-SMALL = (  # the benchmark's own settings, but a model and a validation that take seconds
-    *("--arch", "transformer", "--encoder-layers", "1", "--decoder-layers", "1"),
-    *("--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16", "--encoder-attention-heads"),
-    *("2", "--decoder-embed-dim", "16", "--decoder-ffn-embed-dim", "16"),
-    *("--decoder-attention-heads", "2", "--eval-bleu-args", '{"beam": 1, "max_len_b": 3}'),
-    *("--max-tokens", "2000", "--log-interval", "1", "--num-workers", "0"),
-)
+from helpers import launch
+from helpers.benchmarks import SMALL_MODEL
+from helpers.constants import EXAMPLES
 
 # An unreachable proxy stands for no network.
 UNREACHABLE = "http://127.0.0.1:9"
@@ -33,16 +25,9 @@ def run(tmp_path):
     """Run a benchmark's script from another directory; return what it printed."""
 
     def run(benchmark, script, *options, fails=False, **environment):
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        finished = subprocess.run(
-            ["bash", str(EXAMPLES / benchmark / script), "--out", str(tmp_path / "out"), *options],
-            cwd=tmp_path,
-            env={**os.environ, "VIRTUAL_ENV": "of the tests", "PATH": path, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        words = (EXAMPLES / benchmark / script, "--out", tmp_path / "out", *options)
+        where = {"cwd": tmp_path, "environment": environment}
+        finished = launch.run("bash", *words, check=False, **where)
         assert bool(finished.returncode) == fails, finished.stdout
         return finished.stdout
 
@@ -71,7 +56,7 @@ def lines_of(path):
 
 
 def two_updates(run, benchmark, *options, validate=()):
-    words = ("--cpu", "--max-updates", "2", *options, "--", *SMALL, *validate)
+    words = ("--cpu", "--max-updates", "2", *options, "--", *SMALL_MODEL, *validate)
     return run(benchmark, "train.sh", *words)
 
 
@@ -109,7 +94,7 @@ def test_iwslt14_de_en(shared_data, tmp_path, run):
     assert "was begun with other settings (subword-nmt 500 --lowercase" in printed
 
     two_updates(run, "iwslt14_de_en")
-    an_epoch = ("--cpu", "--baseline", "--", *SMALL, "--max-epoch", "1")
+    an_epoch = ("--cpu", "--baseline", "--", *SMALL_MODEL, "--max-epoch", "1")
     run("iwslt14_de_en", "train.sh", *an_epoch)
     rdrop, baseline = (tmp_path / "out" / name for name in ("rdrop-alpha5-seed1", "baseline-seed1"))
     assert "kl_loss" in (rdrop / "train.log").read_text()

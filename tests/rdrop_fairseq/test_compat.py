@@ -3,28 +3,24 @@
 import argparse
 import collections
 import json
-import os
 import pickle
 import zipfile
 
 import numpy as np
 import pytest
 import torch
-from conftest import PLUGIN, RDROP, TINY_TRANSFORMER
 from fairseq.data import data_utils
 from fairseq.logging import progress_bar
 from fairseq.trainer import Trainer
+from helpers.constants import RDROP, TINY_TRANSFORMER, USER_DIR
+from helpers.hostile import RunsACommand, needs_checked_types
+from helpers.launch import run
 from omegaconf import OmegaConf
 from torch.nn.utils import parameters_to_vector
 
 from rdrop_fairseq.compat import patches
-from rdrop_fairseq.compat.checkpoints import CHECKS_TYPES
 
 SGD = (*TINY_TRANSFORMER, *RDROP, "--optimizer=sgd")
-
-needs_checked_types = pytest.mark.skipif(
-    not CHECKS_TYPES, reason="PyTorch before 2.6 loads checkpoints without checking their types"
-)
 
 
 @pytest.mark.parametrize("sentences", [1, 5, 8, 53])
@@ -50,13 +46,13 @@ def test_no_sentences_give_no_batch():
 
 
 @pytest.fixture
-def five_sentences(corpus, program, tmp_path):
+def five_sentences(corpus, tmp_path):
     """Five sentences as test set and as validation set."""
     for language in ("de", "en"):
         lines = (corpus.text / f"test.{language}").read_text().splitlines(keepends=True)
         (tmp_path / f"five.{language}").write_text("".join(lines[:5]))
     data = tmp_path / "data"
-    program(
+    run(
         *("fairseq-preprocess", "--source-lang=de", "--target-lang=en", f"--destdir={data}"),
         *(f"--srcdict={corpus.translation / 'dict.de.txt'}", "--joined-dictionary"),
         *(f"--{split}pref={tmp_path / 'five'}" for split in ("train", "valid", "test")),
@@ -64,14 +60,14 @@ def five_sentences(corpus, program, tmp_path):
     return data
 
 
-def test_five_sentences_train_validate_and_generate(five_sentences, program, tmp_path):
+def test_five_sentences_train_validate_and_generate(five_sentences, tmp_path):
     checkpoints = tmp_path / "checkpoints"
-    common = (five_sentences, f"--user-dir={PLUGIN}", "--cpu", "--max-tokens=100")
-    program(
+    common = (five_sentences, USER_DIR, "--cpu", "--max-tokens=100")
+    run(
         *("fairseq-train", *common, *TINY_TRANSFORMER, *RDROP, "--optimizer=adam"),
         *("--max-update=2", f"--save-dir={checkpoints}"),
     )
-    generated = program(
+    generated = run(
         "fairseq-generate", *common, f"--path={checkpoints / 'checkpoint_last.pt'}"
     ).stdout
     hypotheses = [line for line in generated.split("\n") if line.startswith("H-")]
@@ -109,14 +105,6 @@ def test_arrays_are_loaded_whichever_numpy_wrote_them(tmp_path, written_by):
         for name in source.namelist():
             target.writestr(name, source.read(name).replace(here, written_by))
     assert torch.load(renamed)["counts"].tolist() == [0, 1, 2]
-
-
-class RunsACommand:
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.system, (f"touch {self.marker}",)
 
 
 @needs_checked_types
@@ -202,8 +190,8 @@ for patch, original in zip(PATCHES, originals):
 """
 
 
-def test_exactly_the_needed_targets_are_replaced(program):
-    lines = program("python", "-c", REPLACED).stdout.strip().split("\n")[-len(patches.PATCHES) :]
+def test_exactly_the_needed_targets_are_replaced():
+    lines = run("python", "-c", REPLACED).stdout.strip().split("\n")[-len(patches.PATCHES) :]
     assert lines == [f"{patch.target} True" for patch in patches.PATCHES]
 
 
@@ -218,8 +206,8 @@ print(len(torch.serialization.get_safe_globals()) if torch.__version__ >= (2, 6)
 
 
 @pytest.mark.parametrize("switch", ["on", "off"])
-def test_the_switch_leaves_fairseq_as_it_is_and_checkpoints_loadable(program, switch):
-    output = program("python", "-c", SHOW, RDROP_FAIRSEQ_PATCHES=switch).stdout
+def test_the_switch_leaves_fairseq_as_it_is_and_checkpoints_loadable(switch):
+    output = run("python", "-c", SHOW, environment={patches.SWITCH: switch}).stdout
     fairseq_patches = [p for p in patches.PATCHES if p.target.startswith("fairseq.")]
     count = sum(patch.needed() for patch in fairseq_patches)
     assert f"{count if switch == 'on' else 0} patches of fairseq" in output
@@ -228,7 +216,7 @@ def test_the_switch_leaves_fairseq_as_it_is_and_checkpoints_loadable(program, sw
     assert output.strip().split("\n")[-1] != "0"
 
 
-def test_another_value_of_the_switch_is_refused(program):
-    finished = program("python", "-c", SHOW, check=False, RDROP_FAIRSEQ_PATCHES="no")
+def test_another_value_of_the_switch_is_refused():
+    finished = run("python", "-c", SHOW, check=False, environment={patches.SWITCH: "no"})
     assert finished.returncode == 1
     assert "RDROP_FAIRSEQ_PATCHES must be on or off, not 'no'" in finished.stdout

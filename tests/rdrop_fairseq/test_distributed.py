@@ -4,18 +4,16 @@ Plain SGD, because Adam would hide a gradient of the wrong size.
 """
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import fairseq
 import pytest
 import torch
-from conftest import NEVER_TRAINED, PLUGIN, RDROP, TINY_TRANSFORMER, TRAINING
+from helpers.constants import NEVER_TRAINED, RDROP, TIED, TINY_TRANSFORMER, TRAINING, USER_DIR
+from helpers.launch import start
 
 import rdrop_fairseq  # noqa: F401  (its allow-list lets torch.load read fairseq's checkpoints)
 
@@ -64,13 +62,12 @@ for name, arguments in json.load(open(sys.argv[1])).items():
     cli_main()
 """
 
-MODEL = (*TINY_TRANSFORMER, "--optimizer=sgd", "--lr=0.5", "--clip-norm=0", "--weight-decay=0")
+SGD_MODEL = (*TINY_TRANSFORMER, "--optimizer=sgd", "--lr=0.5", "--clip-norm=0", "--weight-decay=0")
 # 200 sentences are 13 batches, the last one smaller: in the last update of an epoch the second
 # rank has one batch less, which with --update-freq 1 is none at all.
 BATCHES = ("--batch-size=16", "--required-batch-size-multiple=1", "--disable-validation")
-ARGUMENTS = (*TRAINING, "--log-format=json", *MODEL, *BATCHES, *RDROP)
-NO_DROPOUT = ("--dropout=0", "--max-epoch=2")
-TIED = "--share-all-embeddings"
+SGD_TRAINING = (*TRAINING, "--log-format=json", *SGD_MODEL, *BATCHES, *RDROP)
+TWO_EPOCHS = ("--dropout=0", "--max-epoch=2")
 
 # Layers of fairseq 0.12.2 hold weights that get no gradient.
 FIND_UNUSED = ("--find-unused-parameters",) if fairseq.__version__ == "0.12.2" else ()
@@ -80,16 +77,16 @@ BACKENDS = {
 }
 EMBEDDINGS = {"tied": (TIED,), "untied": ()}
 DROPOUT = (
-    *(*ARGUMENTS, *BACKENDS["legacy_ddp"], "--dropout=0.3", "--max-epoch=1"),
+    *(*SGD_TRAINING, *BACKENDS["legacy_ddp"], "--dropout=0.3", "--max-epoch=1"),
     "--save-interval-updates=3",
 )
 UPDATE_FREQ = ("1", "4")
-LOSSES = ("fused", "reference")
+RDROP_LOSSES = ("fused", "reference")
 CASES = [
     (backend, embeddings, loss, update_freq)
     for backend in BACKENDS
     for embeddings in EMBEDDINGS
-    for loss in LOSSES
+    for loss in RDROP_LOSSES
     for update_freq in UPDATE_FREQ
 ]
 
@@ -98,7 +95,7 @@ def one_process_trainings():
     """One process with twice the update frequency, by the reference loss: the gold."""
     return {
         f"{embeddings} {update_freq}": (
-            *(*ARGUMENTS, *NO_DROPOUT, *EMBEDDINGS[embeddings]),
+            *(*SGD_TRAINING, *TWO_EPOCHS, *EMBEDDINGS[embeddings]),
             *("--rdrop-loss=reference", f"--update-freq={2 * int(update_freq)}"),
         )
         for embeddings in EMBEDDINGS
@@ -109,7 +106,7 @@ def one_process_trainings():
 def two_rank_trainings():
     trainings = {
         " ".join(case): (
-            *(*ARGUMENTS, *NO_DROPOUT, *BACKENDS[case[0]], *EMBEDDINGS[case[1]]),
+            *(*SGD_TRAINING, *TWO_EPOCHS, *BACKENDS[case[0]], *EMBEDDINGS[case[1]]),
             *(f"--rdrop-loss={case[2]}", f"--update-freq={case[3]}"),
         )
         for case in CASES
@@ -129,21 +126,10 @@ def finish(processes, outputs):
     return texts
 
 
-def start(rank, folder, command):
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(PLUGIN.parent),
-        "MASKS": str(folder / f"masks{rank}.pt"),
-    }
+def start_rank(rank, folder, *command):
     with open(folder / f"output{rank}", "w") as output:
-        return subprocess.Popen(
-            [str(word) for word in command],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+        masks = {"MASKS": str(folder / f"masks{rank}.pt")}
+        return start(*command, stdout=output, environment=masks)
 
 
 def rank_options(rank, folder):
@@ -169,8 +155,8 @@ def train_all(trainings, ranks, data, folder):
             distributed = rank_options(rank, folder) if ranks > 1 else ()
             jobs[name] = [str(data), *arguments, *places, *distributed]
         (folder / f"jobs{rank}.json").write_text(json.dumps(jobs))
-        command = (sys.executable, "-c", ALL_TRAININGS, folder / f"jobs{rank}.json")
-        processes.append(start(rank, folder, command))
+        command = ("python", "-c", ALL_TRAININGS, folder / f"jobs{rank}.json")
+        processes.append(start_rank(rank, folder, *command))
     text = finish(processes, [folder / f"output{rank}" for rank in range(ranks)])[0]
     outputs = dict(part.split("\n", 1) for part in text.split("=== ")[1:])
     return {
@@ -246,10 +232,9 @@ def test_two_ranks_resume_where_they_stopped(two_ranks, corpus, tmp_path):
     checkpoints = tmp_path / "checkpoints"
     checkpoints.mkdir()
     shutil.copy(training.folder / "0" / "checkpoint_1_3.pt", checkpoints / "checkpoint_last.pt")
-    command = (Path(sys.executable).with_name("fairseq-train"), corpus.translation, *DROPOUT)
-    command += (f"--user-dir={PLUGIN}", f"--save-dir={checkpoints}")
+    command = ("fairseq-train", corpus.translation, *DROPOUT, USER_DIR, f"--save-dir={checkpoints}")
     processes = [
-        start(rank, tmp_path, (*command, *rank_options(rank, tmp_path))) for rank in (0, 1)
+        start_rank(rank, tmp_path, *command, *rank_options(rank, tmp_path)) for rank in (0, 1)
     ]
     output = finish(processes, [tmp_path / "output0", tmp_path / "output1"])[0]
     assert re.search(r"Loaded checkpoint .*checkpoint_last.pt \(epoch .* @ 3 updates\)", output)

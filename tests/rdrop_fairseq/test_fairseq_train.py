@@ -6,15 +6,16 @@ import shutil
 
 import pytest
 import torch
-from conftest import PLUGIN, RDROP, TINY_TRANSFORMER, TRAINING
+from helpers.constants import PLUGIN, RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
+from helpers.launch import run
 
 import rdrop_fairseq  # noqa: F401  (its allow-list lets torch.load read fairseq's checkpoints)
 
 MODEL = (*TINY_TRANSFORMER, "--dropout=0.1")
 
 
-def train(program, data, folder, *arguments, **options):
-    return program(
+def train(data, folder, *arguments, **options):
+    return run(
         *("fairseq-train", data, *TRAINING, f"--save-dir={folder}", "--log-format=json"),
         *arguments,
         **options,
@@ -27,15 +28,15 @@ def logged(output, kind):
 
 
 @pytest.fixture(scope="session")
-def trained(program, corpus, tmp_path_factory):
+def trained(corpus, tmp_path_factory):
     """A folder with checkpoints of six R-Drop updates that kept BLEU while validating."""
     folder = tmp_path_factory.mktemp("trained")
     arguments = (
-        *(*MODEL, *RDROP, f"--user-dir={PLUGIN}", "--max-update=6", "--report-accuracy"),
+        *(*MODEL, *RDROP, USER_DIR, "--max-update=6", "--report-accuracy"),
         *("--eval-bleu", "--eval-bleu-remove-bpe", "--best-checkpoint-metric=bleu"),
         "--maximize-best-checkpoint-metric",
     )
-    output = train(program, corpus.translation, folder, *arguments).stdout
+    output = train(corpus.translation, folder, *arguments).stdout
     return folder, arguments, output
 
 
@@ -67,21 +68,21 @@ def bleu_reference_length(checkpoint):
     return meters["_bleu_ref_len"]["sum"]
 
 
-def test_resumes_from_its_checkpoint_and_continues(trained, corpus, program, tmp_path):
+def test_resumes_from_its_checkpoint_and_continues(trained, corpus, tmp_path):
     finished, arguments, _ = trained
     folder = shutil.copytree(finished, tmp_path / "resumed")
     longer = [word.replace("--max-update=6", "--max-update=9") for word in arguments]
-    output = train(program, corpus.translation, folder, *longer).stdout
+    output = train(corpus.translation, folder, *longer).stdout
     assert re.search(r"Loaded checkpoint .*checkpoint_last.pt \(epoch .* @ 6 updates\)", output)
     assert [int(update["num_updates"]) for update in logged(output, "train_inner")] == [7, 8, 9]
 
 
-def test_validates_like_the_plain_criterion_through_fairseq_validate(trained, corpus, program):
+def test_validates_like_the_plain_criterion_through_fairseq_validate(trained, corpus):
     folder, _, _ = trained
     results = []
     for criterion in (RDROP[0], "--criterion=label_smoothed_cross_entropy"):
-        output = program(
-            *("fairseq-validate", corpus.translation, f"--user-dir={PLUGIN}", "--cpu"),
+        output = run(
+            *("fairseq-validate", corpus.translation, USER_DIR, "--cpu"),
             *("--task=translation", f"--path={folder / 'checkpoint_best.pt'}", criterion),
             *("--label-smoothing=0.1", "--max-tokens=200", "--log-format=json"),
         ).stdout
@@ -93,21 +94,21 @@ def test_validates_like_the_plain_criterion_through_fairseq_validate(trained, co
     assert {"loss", "nll_loss", "ppl"} <= {key.replace("valid_", "") for key in results[0]}
 
 
-def test_generates_a_translation_of_every_test_sentence(trained, corpus, program):
+def test_generates_a_translation_of_every_test_sentence(trained, corpus):
     folder, _, _ = trained
-    output = program(
-        *("fairseq-generate", corpus.translation, f"--user-dir={PLUGIN}", "--cpu"),
+    output = run(
+        *("fairseq-generate", corpus.translation, USER_DIR, "--cpu"),
         *(f"--path={folder / 'checkpoint_best.pt'}", "--max-tokens=200", "--beam=2"),
     ).stdout
     assert sorted(int(n) for n in re.findall(r"^H-(\d+)\t", output, re.MULTILINE)) == [*range(53)]
 
 
-def test_translates_interactively_a_padded_batch(trained, corpus, program, tmp_path):
+def test_translates_interactively_a_padded_batch(trained, corpus, tmp_path):
     folder, _, _ = trained
     sentences = tmp_path / "input"
     sentences.write_text("w1 w2 w3 w4 w5\nw6\n")
-    output = program(
-        *("fairseq-interactive", corpus.translation, f"--user-dir={PLUGIN}", "--cpu"),
+    output = run(
+        *("fairseq-interactive", corpus.translation, USER_DIR, "--cpu"),
         *(f"--path={folder / 'checkpoint_best.pt'}", f"--input={sentences}"),
         *("--buffer-size=2", "--max-tokens=200", "--beam=2"),
     ).stdout
@@ -122,13 +123,13 @@ print("translations:", len(model.translate(["w1 w2 w3 w4", "w5"])))
 """
 
 
-def test_from_pretrained_after_importing_the_plugin(trained, corpus, program, tmp_path):
+def test_from_pretrained_after_importing_the_plugin(trained, corpus, tmp_path):
     code = FROM_PRETRAINED.format(folder=trained[0], data=corpus.translation)
-    finished = program("python", "-c", code, cwd=tmp_path, PYTHONPATH=str(PLUGIN.parent))
+    finished = run("python", "-c", code, cwd=tmp_path)
     assert "translations: 2" in finished.stdout
 
 
-def test_learns_real_text_and_lowers_the_kl(shared_data, program, tmp_path):
+def test_learns_real_text_and_lowers_the_kl(shared_data, tmp_path):
     """Multi30k: 40 updates on 400 real pairs. The loss falls, and alpha holds the KL down."""
     import gzip
 
@@ -138,16 +139,16 @@ def test_learns_real_text_and_lowers_the_kl(shared_data, program, tmp_path):
         (tmp_path / f"train.{language}").write_text("".join(lines[:400]), encoding="utf-8")
         (tmp_path / f"valid.{language}").write_text("".join(lines[400:500]), encoding="utf-8")
     data = tmp_path / "data"
-    program(
+    run(
         *("fairseq-preprocess", "--source-lang=en", "--target-lang=de", "--thresholdtgt=2"),
         *("--thresholdsrc=2", f"--destdir={data}"),
         *(f"--trainpref={tmp_path / 'train'}", f"--validpref={tmp_path / 'valid'}"),
     )
     kl = {}
     for alpha in (0, 5):
-        arguments = (*MODEL, *RDROP, f"--user-dir={PLUGIN}", f"--reg-alpha={alpha}")
+        arguments = (*MODEL, *RDROP, USER_DIR, f"--reg-alpha={alpha}")
         arguments += ("--max-update=40", "--max-tokens=1000", "--no-save")
-        output = train(program, data, tmp_path / "checkpoints", *arguments).stdout
+        output = train(data, tmp_path / "checkpoints", *arguments).stdout
         updates = logged(output, "train_inner")
         assert float(updates[-1]["nll_loss"]) < 0.8 * float(updates[0]["nll_loss"])
         kl[alpha] = sum(float(update["kl_loss"]) for update in updates[-10:])
@@ -159,18 +160,18 @@ def test_learns_real_text_and_lowers_the_kl(shared_data, program, tmp_path):
     [("--memory-efficient-fp16",), ("--fp16", "--fp16-no-flatten-grads"), ("--amp",)],
     ids=" ".join,
 )
-def test_trains_in_the_precisions_that_fairseq_runs_on_cpu(corpus, program, tmp_path, precision):
-    arguments = (*MODEL, *RDROP, f"--user-dir={PLUGIN}", "--max-update=3", *precision)
-    output = train(program, corpus.translation, tmp_path, *arguments).stdout
+def test_trains_in_the_precisions_that_fairseq_runs_on_cpu(corpus, tmp_path, precision):
+    arguments = (*MODEL, *RDROP, USER_DIR, "--max-update=3", *precision)
+    output = train(corpus.translation, tmp_path, *arguments).stdout
     losses = [float(update["loss"]) for update in logged(output, "train_inner")]
     assert losses and all(0 < loss < 100 for loss in losses)
     assert (tmp_path / "checkpoint_last.pt").exists()
 
 
-def test_a_loss_that_is_not_finite_is_reported_by_fairseq(corpus, program, tmp_path):
+def test_a_loss_that_is_not_finite_is_reported_by_fairseq(corpus, tmp_path):
     """A learning rate of 1e30 blows the weights up; fairseq must see the NaN."""
-    arguments = (*MODEL, *RDROP, f"--user-dir={PLUGIN}", "--lr=1e30", "--max-update=8")
-    finished = train(program, corpus.translation, tmp_path, *arguments, check=False)
+    arguments = (*MODEL, *RDROP, USER_DIR, "--lr=1e30", "--max-update=8")
+    finished = train(corpus.translation, tmp_path, *arguments, check=False)
     assert finished.returncode != 0
     assert "FloatingPointError" in finished.stdout or "NaN" in finished.stdout
 
@@ -192,13 +193,13 @@ checkpoint: {{save_dir: {folder}/checkpoints}}
 """
 
 
-def test_hydra_train_runs_the_criterion(corpus, program, tmp_path):
+def test_hydra_train_runs_the_criterion(corpus, tmp_path):
     config = HYDRA_CONFIG.format(plugin=PLUGIN, data=corpus.translation, folder=tmp_path)
     (tmp_path / "rdrop.yaml").write_text(config)
-    program(
+    run(
         *("fairseq-hydra-train", f"--config-dir={tmp_path}", "--config-name=rdrop"),
         cwd=tmp_path,
-        HYDRA_FULL_ERROR="1",
+        environment={"HYDRA_FULL_ERROR": "1"},
     )
     checkpoint = torch.load(tmp_path / "checkpoints" / "checkpoint_last.pt", weights_only=True)
     criterion = checkpoint["cfg"]["criterion"]

@@ -8,23 +8,30 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import NEVER_TRAINED, RDROP, TINY_TRANSFORMER
-from training_process import befall, fairseq_train, full_disk, killed
+from helpers.constants import NEVER_TRAINED, RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
+from helpers.injection import inject, kill_this_process, raise_disk_full
+from helpers.launch import fork
 
 import rdrop_fairseq  # noqa: F401  (its allow-list lets torch.load read fairseq's checkpoints)
 
 pytestmark = pytest.mark.faults
-ARGUMENTS = (  # saves between epochs, as train.sh of WMT14 does, and after them, as the others do
-    *(*TINY_TRANSFORMER, *RDROP, "--dropout=0.1", "--lr-scheduler=inverse_sqrt"),
+SAVES_OFTEN = (  # saves between epochs, as train.sh of WMT14 does, and after them, as the others do
+    *(USER_DIR, *TRAINING, *TINY_TRANSFORMER, *RDROP, "--dropout=0.1"),
+    "--lr-scheduler=inverse_sqrt",
     *("--warmup-updates=4", "--max-update=13", "--save-interval-updates=3"),
     *("--keep-interval-updates=2", "--keep-last-epochs=2"),
 )
 
 
+def trains(data, folder, **options):
+    """Train in a fork, with checkpoints in ``folder``."""
+    return fork("fairseq-train", data, *SAVES_OFTEN, f"--save-dir={folder}", **options)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    assert fairseq_train(corpus.translation, folder, *ARGUMENTS) == 0
+    trains(corpus.translation, folder)
     return folder
 
 
@@ -64,20 +71,22 @@ def names(folder):
     ],
 )
 def test_ends_as_if_never_killed(corpus, undisturbed, tmp_path, moment, count):
-    train = partial(fairseq_train, corpus.translation, tmp_path, *ARGUMENTS)
-    assert train(prepare=partial(befall, killed, moment, count)) == -9
+    train = partial(trains, corpus.translation, tmp_path)
+    fault = partial(inject, kill_this_process, moment, count)
+    assert train(prepare=fault, check=False).returncode == -9
     checkpoints(tmp_path)  # whatever has the name of a checkpoint can be loaded
-    assert train() == 0
+    train()
     assert_as_undisturbed(tmp_path, undisturbed)
 
 
 @pytest.mark.parametrize(("moment", "count"), [("writing", 3), ("copying", 4)])
 def test_a_disk_that_is_full_for_a_moment(corpus, undisturbed, tmp_path, moment, count):
-    train = partial(fairseq_train, corpus.translation, tmp_path, *ARGUMENTS)
-    assert train(prepare=partial(befall, full_disk, moment, count)) == 1
-    assert "No space left on device" in (tmp_path / "output.log").read_text()
+    train = partial(trains, corpus.translation, tmp_path)
+    stopped = train(prepare=partial(inject, raise_disk_full, moment, count), check=False)
+    assert stopped.returncode == 1
+    assert "No space left on device" in stopped.stdout
     checkpoints(tmp_path)
-    assert train() == 0
+    train()
     assert_as_undisturbed(tmp_path, undisturbed)
 
 

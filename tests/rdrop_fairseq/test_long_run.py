@@ -15,8 +15,8 @@ import measure
 import pytest
 import torch
 import train_step
-from conftest import RDROP, TINY_TRANSFORMER
-from training_process import FORKSERVER, fairseq_train
+from helpers.constants import RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
+from helpers.launch import FORKSERVER, fork
 
 from rdrop_fairseq.losses import fused
 from rdrop_fairseq.views.repeat import repeat_sample
@@ -55,13 +55,13 @@ def observe(path) -> None:
 @pytest.fixture(scope="module")
 def long_run(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("long")
-    status = fairseq_train(
-        *(corpus.translation, folder, *TINY_TRANSFORMER, *RDROP, f"--max-update={UPDATES}"),
+    fork(
+        *("fairseq-train", corpus.translation, USER_DIR, f"--save-dir={folder}"),
+        *(*TRAINING, *TINY_TRANSFORMER, *RDROP, f"--max-update={UPDATES}"),
         *("--log-interval=100", "--no-epoch-checkpoints", "--save-interval=50"),
         "--validate-interval=50",
         prepare=partial(observe, folder / "observed.csv"),
     )
-    assert status == 0, (folder / "output.log").read_text()
     rows = list(csv.reader((folder / "observed.csv").open()))
     assert [int(row[0]) for row in rows] == [*range(1, UPDATES + 1)]
     cpu = torch.tensor([float(row[1]) for row in rows], dtype=torch.float64)

@@ -6,13 +6,12 @@ be exact, the loss is called as the fp16 optimizer calls it: scaled, and the gra
 
 import pytest
 import torch
-from conftest import RDROP, TINY_TRANSFORMER
 from fairseq.modules import FairseqDropout
+from helpers.constants import PAD, RDROP, TINY_TRANSFORMER
 
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
 from rdrop_fairseq.losses.reference import rdrop_loss
 
-PAD = 1
 SCALE = 128.0  # fairseq's --fp16-init-scale
 
 # Allowed relative error of a loss and of the norm of a gradient of the loss, against float64.
@@ -85,7 +84,7 @@ def test_edge_cases_are_finite_and_near_float64(loss_function, case, dtype):
         assert (one - other).norm() <= LOSS_ERROR[dtype] * other.norm()
 
 
-MODEL = (*TINY_TRANSFORMER, *RDROP, "--dropout=0.2")
+WITH_RDROP = (*TINY_TRANSFORMER, *RDROP, "--dropout=0.2")
 FP16 = {
     "memory-efficient": ("--memory-efficient-fp16",),
     "float32 copies": ("--fp16", "--fp16-no-flatten-grads"),
@@ -114,7 +113,7 @@ def start_masks(monkeypatch):
 
 def model_gradient(built, corpus, dtype, loss="reference"):
     """The gradient of a whole model in ``dtype``, of a token."""
-    made = built(corpus.translation, *MODEL, f"--rdrop-loss={loss}")
+    made = built(corpus.translation, *WITH_RDROP, f"--rdrop-loss={loss}")
     made.model.to(dtype).train()
     total, sample_size, _ = made.criterion(made.model, made.sample)
     total.backward()
@@ -150,7 +149,7 @@ def test_an_update_of_the_trainer_is_near_float64(
     start_masks()
     gold = model_gradient(built, corpus, torch.float64)
     flags, dtype = TRAININGS[training]
-    one, sample = trainer(*MODEL, *flags, f"--rdrop-loss={loss}")
+    one, sample = trainer(*WITH_RDROP, *flags, f"--rdrop-loss={loss}")
     start_masks()
     one.train_step([sample])
     assert_near(first_gradient(one.optimizer), gold, dtype)
@@ -167,7 +166,7 @@ def test_bf16_gradients_are_near_float64(built, corpus, start_masks, loss):
 @pytest.mark.parametrize("loss", ["fused", "reference"])
 @pytest.mark.parametrize("flags", FP16.values(), ids=FP16)
 def test_overflow_lowers_the_scale_and_the_next_good_batch_trains(trainer, flags, loss):
-    one, sample = trainer(*MODEL, *flags, f"--fp16-init-scale={2**24}", f"--rdrop-loss={loss}")
+    one, sample = trainer(*WITH_RDROP, *flags, f"--fp16-init-scale={2**24}", f"--rdrop-loss={loss}")
     before = flat(one.model.parameters())
     overflows = 0
     while one.train_step([sample]) is None:

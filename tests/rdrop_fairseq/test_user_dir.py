@@ -1,11 +1,10 @@
 """Every way in which fairseq, or Python, may load the plugin."""
 
-import os
 import subprocess
-import sys
 
 import pytest
-from conftest import PLUGIN, REPOSITORY
+from helpers.constants import PLUGIN, REPOSITORY
+from helpers.launch import run
 
 LOAD = """
 from argparse import Namespace
@@ -17,15 +16,9 @@ assert "rdrop_label_smoothed_cross_entropy" in CRITERION_REGISTRY
 """
 
 
-def load(cwd, user_dir, before="", python_path=""):
-    return subprocess.run(
-        [sys.executable, "-c", LOAD.format(before=before, user_dir=str(user_dir))],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(python_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def load(cwd, user_dir, before=""):
+    code = LOAD.format(before=before, user_dir=str(user_dir))
+    return run("python", "-c", code, cwd=cwd, check=False)
 
 
 @pytest.fixture
@@ -50,7 +43,7 @@ def test_through_a_symbolic_link(tmp_path, symbolic_link):
 @pytest.mark.parametrize("spelling", ["bare name", "path", "link"])
 def test_after_the_package_was_imported(tmp_path, symbolic_link, spelling):
     user_dir = {"bare name": "rdrop_fairseq", "path": PLUGIN, "link": symbolic_link}[spelling]
-    finished = load(tmp_path, user_dir, before="import rdrop_fairseq", python_path=REPOSITORY)
+    finished = load(tmp_path, user_dir, before="import rdrop_fairseq")
     assert finished.returncode == 0, finished.stdout
 
 
@@ -58,18 +51,11 @@ def test_another_package_of_the_same_name_is_still_refused(tmp_path):
     other = tmp_path / "copy" / "rdrop_fairseq"
     other.mkdir(parents=True)
     (other / "__init__.py").touch()
-    finished = load(tmp_path, other, before="import rdrop_fairseq", python_path=REPOSITORY)
+    finished = load(tmp_path, other, before="import rdrop_fairseq")
     assert finished.returncode != 0
     assert "not globally unique" in finished.stdout
 
 
 def test_the_module_prints_its_directory_and_nothing_else(tmp_path):
-    finished = subprocess.run(
-        [sys.executable, "-m", "rdrop_fairseq"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
+    finished = run("python", "-m", "rdrop_fairseq", cwd=tmp_path, stderr=subprocess.PIPE)
     assert finished.stdout == f"{PLUGIN}\n"

@@ -6,7 +6,8 @@ import collections
 import average_checkpoints
 import pytest
 import torch
-from conftest import PLUGIN, TINY_TRANSFORMER, TRAINING
+from helpers import launch
+from helpers.constants import TINY_TRANSFORMER, TRAINING, USER_DIR
 
 
 def state(number, updates=None, **changes):
@@ -204,17 +205,17 @@ def test_arguments_that_make_no_sense(arguments, capsys):
     assert error.value.code == 2
 
 
-def test_fairseq_generate_loads_the_average(corpus, program, tmp_path):
+def test_fairseq_generate_loads_the_average(corpus, tmp_path):
     arguments = (*TRAINING, *TINY_TRANSFORMER, "--share-all-embeddings", "--max-epoch=2")
     criterion = "--criterion=label_smoothed_cross_entropy"
-    program(
+    launch.run(
         *("fairseq-train", corpus.translation, *arguments, criterion, f"--save-dir={tmp_path}"),
-        f"--user-dir={PLUGIN}",
+        USER_DIR,
     )
     out = tmp_path / "average.pt"
     run("--dir", tmp_path, "--last", 2, "--out", out)
-    log = program(
+    log = launch.run(
         *("fairseq-generate", corpus.translation, f"--path={out}", "--cpu", "--beam=1"),
-        f"--user-dir={PLUGIN}",
+        USER_DIR,
     )
     assert log.stdout.count("\nD-") == 53

@@ -20,9 +20,9 @@ from types import SimpleNamespace
 
 import download
 import pytest
+from helpers.constants import EXAMPLES
 
-TABLES = Path(__file__).resolve().parents[2] / "examples" / "translation"
-BENCHMARKS = {
+LANGUAGES = {
     "iwslt14_de_en": ["de", "en"],
     "wmt14_en_de": ["en", "de"],
     "wmt14_en_fr": ["en", "fr"],
@@ -509,15 +509,15 @@ def test_ctrl_c_keeps_what_has_arrived(server, run, tmp_path):
     assert server.requests[-1][1] > 0
 
 
-@pytest.fixture(params=BENCHMARKS)
+@pytest.fixture(params=LANGUAGES)
 def table(request):
-    path = TABLES / request.param / "corpus.json"
+    path = EXAMPLES / request.param / "corpus.json"
     contents = json.loads(path.read_text())
     return SimpleNamespace(name=request.param, path=path, **contents)
 
 
 def test_tables_are_well_formed(table):
-    assert table.languages == BENCHMARKS[table.name]
+    assert table.languages == LANGUAGES[table.name]
     archives = {entry["file"]: entry for entry in download.read_archives(table.path)}
     assert len(archives) == len(table.archives)
     for text in table.texts:
@@ -556,21 +556,21 @@ def test_archives_of_the_tables_can_be_verified(table):
     ],
 )
 def test_pairs_of_the_tables_add_up_to_the_known_totals(name, pairs):
-    texts = json.loads((TABLES / name / "corpus.json").read_text())["texts"]
+    texts = json.loads((EXAMPLES / name / "corpus.json").read_text())["texts"]
     counted = {split: sum(t["pairs"] for t in texts if t["split"] == split) for split in pairs}
     assert counted == pairs
     assert {text["split"] for text in texts} == set(pairs)
 
 
 def test_files_of_multi30k_are_those_of_the_table(shared_data):
-    for archive in download.read_archives(TABLES / "multi30k_en_de" / "corpus.json"):
+    for archive in download.read_archives(EXAMPLES / "multi30k_en_de" / "corpus.json"):
         download.verify(shared_data / "multi30k" / archive["file"], archive)
 
 
 def test_segments_of_the_real_test_sets_are_as_many_as_the_tables_say(shared_data):
     folders = {"iwslt14_de_en": "iwslt14/orig", "wmt14_en_de": "wmt14", "wmt14_en_fr": "wmt14"}
     for name, folder in folders.items():
-        for text in json.loads((TABLES / name / "corpus.json").read_text())["texts"]:
+        for text in json.loads((EXAMPLES / name / "corpus.json").read_text())["texts"]:
             if text["format"] == "segments":
                 for file in text["files"]:
                     content = (shared_data / folder / file).read_text(encoding="utf-8")

@@ -4,15 +4,17 @@ import runpy
 import shutil
 import subprocess
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import setuptools
+from helpers.constants import REPOSITORY
 from packaging.requirements import Requirement
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-INPUTS = ("setup.py", "pyproject.toml", "constraints.txt", "scripts/install.sh")
+INPUTS = (
+    *("setup.py", "pyproject.toml", "constraints.txt", "fairseq-versions.txt"),
+    "scripts/install.sh",
+)
 TOOLS = ("bash", "cat", "cksum", "cp", "dirname", "grep", "mkdir")
 
 # Answers install.sh's questions, makes a .venv whose python is itself, and records the calls.
@@ -22,7 +24,7 @@ echo "$*" >>"$FAKE_CALLS"
 case "$*" in
     *version_info*) echo "$FAKE_VERSION" ;;
     *realpath*) echo "$FAKE_PYTHON" ;;
-    *machine*) echo "('Linux', 'x86_64')" ;;
+    *machine*) echo "Linux-x86_64" ;;
     *get_path*) echo "$FAKE_HEADERS" ;;
     *ensurepip*) [ "$FAKE_VENV" = yes ] ;;
     "-m venv"*) mkdir -p "${!#}/bin" && cp "$0" "${!#}/bin/python" ;;
@@ -91,7 +93,7 @@ def test_installs_from_any_folder_and_then_does_nothing(install):
 
 
 @pytest.mark.parametrize("change", [*INPUTS, "the checkout's place"])
-def test_installs_anew_after_a_change(install, change):
+def test_installs_again_after_a_change(install, change):
     install.run()
     if change in INPUTS:
         with open(install.checkout / change, "a") as file:

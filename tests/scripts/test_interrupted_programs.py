@@ -19,7 +19,7 @@ import prepare_corpus
 import pytest
 import subwords
 import torch
-from faults import contents, full_disk, kill_at_random, run_undisturbed
+from helpers.faults import contents, full_disk, kill_at_random, run_undisturbed
 
 pytestmark = pytest.mark.faults
 WORDS = [f"word{number}" for number in range(13)]

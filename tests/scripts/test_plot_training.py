@@ -6,9 +6,7 @@ import json
 import plot_training as program
 import pytest
 import show_training
-
-INNER = {"epoch": 1, "update": 0.5, "nll_loss": "7.5", "loss": "19.25"}
-PREFIX = "2026-11-21 05:18:30 | INFO | {} | "
+from helpers.training_log import INNER, PREFIX
 
 
 def inner(updates, **values):

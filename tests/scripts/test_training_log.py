@@ -3,10 +3,8 @@
 import json
 
 import pytest
+from helpers.training_log import INNER, PREFIX
 from training_log import parse_entry, read_entries, training_seconds
-
-INNER = {"epoch": 1, "update": 0.5, "nll_loss": "7.5", "loss": "19.25"}
-PREFIX = "2026-11-21 05:18:30 | INFO | train_inner | "
 
 
 def inner(updates, **values):
@@ -18,7 +16,7 @@ def write_log(path, *lines):
     return path
 
 
-@pytest.mark.parametrize("prefix", ["", PREFIX, "INFO:train_inner:"])
+@pytest.mark.parametrize("prefix", ["", PREFIX.format("train_inner"), "INFO:train_inner:"])
 def test_an_entry_with_any_prefix(prefix):
     kind, entry = parse_entry(prefix + inner(10, kl_loss="0.5") + "\n")
     assert kind == "train_inner"

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import RDROP, TINY_TRANSFORMER
+from helpers.constants import NO_DROPOUT, RDROP, TINY_TRANSFORMER
 
 from rdrop_fairseq.losses.reference import rdrop_loss
 
@@ -11,7 +11,6 @@ builtin = pytest.importorskip(
     reason="fairseq 0.12.2 has no R-Drop of its own",
 )
 BUILTIN = ("--criterion=label_smoothed_cross_entropy_with_rdrop", "--label-smoothing=0.1")
-NO_DROPOUT = ("--dropout=0", "--attention-dropout=0", "--activation-dropout=0")
 
 
 @pytest.fixture

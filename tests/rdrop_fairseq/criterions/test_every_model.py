@@ -1,35 +1,16 @@
 """One real training step of every kind of model and task that the criterion serves."""
 
-import copy
-
 import fairseq
 import pytest
 import torch
-from conftest import RDROP, TINY_TRANSFORMER
-from dropped_terms import DROPPED_TERMS
 from fairseq.trainer import Trainer
+from helpers.constants import RDROP, TINY_TRANSFORMER
+from helpers.dropped_terms import DROPPED_TERMS
+from helpers.models import LANGUAGE_MODEL, SIZES, TRANSLATION
+from helpers.parity import assert_the_numbers_of_the_reference
 
 from rdrop_fairseq.losses import fused
 
-SIZES = TINY_TRANSFORMER[1:]
-ONE_KERNEL = ("--encoder-kernel-size-list=[3]", "--decoder-kernel-size-list=[3]")
-CONVOLUTIONS = ("--encoder-layers=[(16,3)]", "--decoder-layers=[(16,3)]")
-TRANSLATION = {
-    "transformer": TINY_TRANSFORMER,
-    "transformer_shared_embeddings": (*TINY_TRANSFORMER, "--share-all-embeddings"),
-    "transformer_align": ("--arch=transformer_align", *SIZES, "--alignment-layer=0"),
-    "lightconv": (
-        *("--arch=lightconv", *SIZES, *ONE_KERNEL),
-        *("--encoder-conv-type=lightweight", "--decoder-conv-type=lightweight"),
-        *("--encoder-conv-dim=16", "--decoder-conv-dim=16", "--weight-dropout=0.1"),
-    ),
-    "fconv": ("--arch=fconv", *CONVOLUTIONS, "--encoder-embed-dim=16", "--decoder-embed-dim=16"),
-    "lstm": (
-        *("--arch=lstm", "--encoder-embed-dim=16", "--encoder-hidden-size=16"),
-        *("--decoder-embed-dim=16", "--decoder-hidden-size=16", "--decoder-out-embed-dim=16"),
-    ),
-    "bart": ("--arch=bart_base", *SIZES),
-}
 MULTILINGUAL = (
     *("--task=translation_multi_simple_epoch", "--lang-pairs=de-en", "--langs=de,en"),
     *("--encoder-langtok=src", "--decoder-langtok", *TINY_TRANSFORMER),
@@ -37,10 +18,6 @@ MULTILINGUAL = (
 MULTILINGUAL_MODELS = (
     *("--task=multilingual_translation", "--lang-pairs=de-en", "--arch=multilingual_transformer"),
     *SIZES,
-)
-LANGUAGE_MODEL = (
-    *("--task=language_modeling", "--arch=transformer_lm", "--decoder-layers=1"),
-    *("--decoder-embed-dim=16", "--decoder-ffn-embed-dim=32", "--decoder-attention-heads=2"),
 )
 DENOISING = (
     *("--task=denoising", "--arch=bart_base", *SIZES, "--tokens-per-sample=64", "--mask=0.3"),
@@ -60,30 +37,6 @@ def train_one_step(setup):
     changed = [not torch.equal(old, new) for old, new in zip(before, setup.model.parameters())]
     assert sum(changed) > len(changed) / 2
     assert_the_numbers_of_the_reference(setup.model, setup.criterion, setup.sample)
-
-
-def assert_the_numbers_of_the_reference(model, criterion, sample):
-    """Loss and every gradient of ``--rdrop-loss auto``, from one seed."""
-    model.train()
-    for mine, expected in zip(*(numbers(model, criterion, sample, p) for p in PATHS)):
-        assert (mine is None) == (expected is None)
-        if expected is not None:
-            torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-4)
-
-
-PATHS = "auto", "reference"
-
-
-def numbers(model, criterion, sample, path):
-    criterion = copy.copy(criterion)
-    criterion.rdrop_loss, criterion._head = path, None
-    before = copy.deepcopy(model.state_dict())
-    model.zero_grad()
-    torch.manual_seed(2)
-    loss, _, _ = criterion(model, sample)
-    loss.backward()
-    model.load_state_dict(before)  # quantisation noise changes weights in every pass
-    return [loss, *(parameter.grad for parameter in model.parameters())]
 
 
 @pytest.mark.parametrize("name", TRANSLATION)

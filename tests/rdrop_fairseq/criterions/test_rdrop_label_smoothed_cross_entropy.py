@@ -6,14 +6,12 @@ import math
 
 import pytest
 import torch
-from conftest import RDROP, TINY_TRANSFORMER
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.logging import metrics
+from helpers.constants import NO_DROPOUT, RDROP, TINY_TRANSFORMER
 
 from rdrop_fairseq.losses.reference import rdrop_loss
 from rdrop_fairseq.views.repeat import repeat_sample, split_views
-
-NO_DROPOUT = ("--dropout=0", "--attention-dropout=0", "--activation-dropout=0")
 
 
 @pytest.fixture

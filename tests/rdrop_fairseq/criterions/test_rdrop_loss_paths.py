@@ -8,12 +8,13 @@ from functools import partial
 import fairseq
 import pytest
 import torch
-from conftest import RDROP, TINY_TRANSFORMER
-from dropped_terms import DROPPED_TERMS
 from fairseq.distributed import LegacyDistributedDataParallel, ModuleProxyWrapper
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from fairseq.trainer import Trainer
-from test_every_model import LANGUAGE_MODEL, TRANSLATION, assert_the_numbers_of_the_reference
+from helpers.constants import NO_DROPOUT, RDROP, TIED, TINY_TRANSFORMER
+from helpers.dropped_terms import DROPPED_TERMS
+from helpers.models import LANGUAGE_MODEL, TRANSLATION
+from helpers.parity import assert_the_numbers_of_the_reference
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrizations, weight_norm
@@ -23,8 +24,6 @@ from rdrop_fairseq.losses import fused
 from rdrop_fairseq.losses.reference import rdrop_loss
 from rdrop_fairseq.views.repeat import repeat_sample, split_views
 
-NO_DROPOUT = ("--dropout=0", "--attention-dropout=0", "--activation-dropout=0")
-TIED = "--share-all-embeddings"
 FEATURES, LOGITS, REFERENCE = "decoder's features", "model's logits", "reference"
 
 

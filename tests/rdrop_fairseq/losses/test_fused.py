@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from dropped_terms import DROPPED_TERMS
+from helpers.constants import PAD
+from helpers.dropped_terms import DROPPED_TERMS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd.gradcheck import GradcheckError
@@ -13,7 +14,6 @@ from rdrop_fairseq.losses import fused
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
 from rdrop_fairseq.losses.reference import rdrop_loss
 
-PAD = 1
 WANTED = ("loss", "features", "weight", "bias")
 
 

@@ -6,14 +6,13 @@ from functools import partial
 
 import pytest
 import torch
+from helpers.constants import PAD
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Categorical, kl_divergence
 
 from rdrop_fairseq.losses import reference
 from rdrop_fairseq.losses.reference import rdrop_loss
-
-PAD = 1
 
 
 def random_case(tokens=7, classes=11, views=2, seed=0, dtype=torch.float64):

@@ -1,4 +1,4 @@
-"""What befalls programs: killed at any moment, interrupted, out of disk space."""
+"""What can happen to a program from outside: it is killed at any moment, or the disk is full."""
 
 import contextlib
 import os
@@ -9,12 +9,14 @@ import signal
 import subprocess
 import time
 
+from helpers.launch import run, start
+
 
 def run_undisturbed(command, **options) -> float:
     """Run a command, which has to succeed; return the seconds that it took."""
-    start = time.monotonic()
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, **options)
-    return time.monotonic() - start
+    begin = time.monotonic()
+    run(*command, **options)
+    return time.monotonic() - begin
 
 
 def kill_at_random(command, seconds, check_end, out, times=10, seed=1, **options) -> None:
@@ -26,11 +28,10 @@ def kill_at_random(command, seconds, check_end, out, times=10, seed=1, **options
         out: what it makes, which is then removed.
     """
     chance = random.Random(seed)
+    options = {"stdout": subprocess.DEVNULL, **options}
     killed = 0
     while killed < times:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, start_new_session=True, **options
-        )
+        process = start(*command, start_new_session=True, **options)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=chance.uniform(0, seconds))
         with contextlib.suppress(ProcessLookupError):

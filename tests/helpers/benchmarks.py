@@ -1,0 +1,39 @@
+"""The scripts of the translation benchmarks, with a model and a validation of seconds."""
+
+import os
+
+from helpers.constants import EXAMPLES
+from helpers.launch import activated, run
+
+SMALL_MODEL = (  # the benchmark's own settings, but a model and a validation that take seconds
+    *("--arch", "transformer", "--encoder-layers", "1", "--decoder-layers", "1"),
+    *("--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16", "--encoder-attention-heads"),
+    *("2", "--decoder-embed-dim", "16", "--decoder-ffn-embed-dim", "16"),
+    *("--decoder-attention-heads", "2", "--eval-bleu-args", '{"beam": 1, "max_len_b": 3}'),
+    *("--max-tokens", "2000", "--log-interval", "1", "--num-workers", "0"),
+)
+
+
+class Scripts:
+    """The scripts of a benchmark, run in a folder that has the archives and where all goes."""
+
+    def __init__(self, folder):
+        self.folder, self.out, self.programs = folder, folder / "out", folder / "programs"
+        self.programs.mkdir()
+        path = os.pathsep.join([str(self.programs), activated()["PATH"]])
+        self.options = {"cwd": folder, "env": activated(PATH=path)}
+
+    def command(self, script, *words, benchmark="multi30k_en_de"):
+        return ["bash", str(EXAMPLES / benchmark / script), "--out", str(self.out), *words]
+
+    def run(self, script, *words, **benchmark):
+        """Return the exit status and what was printed."""
+        command = self.command(script, *words, **benchmark)
+        # in a session of its own, so that `kill -INT 0` in it reaches only what it has started
+        finished = run(*command, check=False, start_new_session=True, **self.options)
+        return finished.returncode, finished.stdout
+
+    def stand_in(self, name, *lines):
+        """Have a program of fairseq replaced by a few lines of bash."""
+        self.programs.joinpath(name).write_text("\n".join(["#!/usr/bin/env bash", *lines, ""]))
+        self.programs.joinpath(name).chmod(0o755)
