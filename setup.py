@@ -33,12 +33,13 @@ setup(
     long_description_content_type="text/markdown",
     author="the rdrop_fairseq authors",
     license="MIT",
-    packages=find_packages(include=["rdrop_fairseq*"]),
+    packages=find_packages(include=["rdrop_fairseq*", "rdrop_tools*"]),
+    package_dir={"": "."},  # so that an editable install puts the checkout itself on Python's path
     # 3.9: the oldest that PyTorch 2.8 serves. 3.14: no fairseq was tried on it.
     python_requires=">=3.9,<3.14",
     install_requires=[
         *FAIRSEQ,
-        "torch>=2.0",  # the mends in compat/ were written for PyTorch 2
+        "torch>=2.0",  # the patches in compat/ were written for PyTorch 2
         "sacrebleu>=2.0",  # the first with paired significance tests
         "sentencepiece",
     ],

@@ -48,7 +48,7 @@ case $version in
     3.9 | 3.10 | 3.11 | 3.12 | 3.13) ;;
     *) die "'$PYTHON' is Python $version; give one from 3.9 to 3.13: PYTHON=/path/to/python3" ;;
 esac
-# The Python behind a virtual environment: $PYTHON may be the one in .venv, which is made anew.
+# The Python behind a virtual environment: $PYTHON may be the one in .venv, which is made from scratch.
 PYTHON=$(ask "os.path.realpath(sys.executable)")
 
 cd "$repository"

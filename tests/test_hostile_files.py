@@ -12,11 +12,11 @@ from fractions import Fraction
 import forked
 import pytest
 import torch
-import whole
 from conftest import PLUGIN, REPOSITORY, TINY_TRANSFORMER, TRAINING
 
 from rdrop_fairseq.compat import CHECKS_TYPES
 from rdrop_fairseq.compat.checkpoints import checkpoint_types
+from rdrop_tools.atomic import atomic_file
 
 needs_checked_types = pytest.mark.skipif(
     not CHECKS_TYPES, reason="PyTorch before 2.6 loads checkpoints without checking their types"
@@ -131,14 +131,14 @@ def no_umask():
 
 
 def test_half_made_outputs_are_private(tmp_path, no_umask):
-    with whole.whole_file(tmp_path / "out") as half_made:
+    with atomic_file(tmp_path / "out") as half_made:
         half_made.touch()
         assert stat.S_IMODE(half_made.parent.stat().st_mode) == 0o700
 
 
 OWN_CODE = [
     path
-    for folder in ("rdrop_fairseq", "scripts", "benchmarks", "examples", ".ci")
+    for folder in ("rdrop_fairseq", "rdrop_tools", "scripts", "benchmarks", "examples", ".ci")
     for path in sorted((REPOSITORY / folder).rglob("*"))
     if path.is_file() and path.suffix in (".py", ".sh", ".sbatch", "")
 ]
@@ -219,5 +219,5 @@ def test_no_shell_script_evaluates_text_or_fetches_unverified(path):
 
 def test_there_is_code_to_look_at():
     names = {relative(path) for path in OWN_CODE}
-    assert {"scripts/raw_text.py", "rdrop_fairseq/compat/checkpoints.py", ".ci/run"} <= names
-    assert "examples/translation/lib/train.sh" in names
+    assert {"rdrop_tools/corpus/raw_text.py", "rdrop_fairseq/compat/checkpoints.py"} <= names
+    assert {"scripts/compare.py", "examples/translation/lib/train.sh", ".ci/run"} <= names
