@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
 """Time and memory of projection, loss and their gradients alone, for every way to compute them."""
 
-import sys
 from functools import partial
 from itertools import product
-from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
-from measure import (
+
+from benchmarks.measure import (
     append,
     available_memory,
     interleaved,
@@ -18,17 +17,19 @@ from measure import (
     rows_of,
     table,
 )
-from torch.nn.functional import linear
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from fairseq import utils  # noqa: E402
-from fairseq.criterions.label_smoothed_cross_entropy import (  # noqa: E402
+# measure comes first: it silences what fairseq says when it is imported
+# isort: split
+
+from fairseq import utils
+from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterion,
 )
-from fairseq.data import Dictionary  # noqa: E402
+from fairseq.data import Dictionary
+from torch.nn.functional import linear
 
-from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss  # noqa: E402
-from rdrop_fairseq.losses.reference import rdrop_loss  # noqa: E402
+from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
+from rdrop_fairseq.losses.reference import rdrop_loss
 
 try:
     from fairseq.criterions.label_smoothed_cross_entropy_with_rdrop import (

@@ -9,7 +9,8 @@ import re
 
 import torch
 from torch.profiler import ProfilerActivity, profile
-from train_step import SINGLE, Case, updates
+
+from benchmarks.train_step import SINGLE, Case, updates
 
 FUSED = "fused from features"
 KINDS = {  # what runs inside of which operator of PyTorch; the first that matches

@@ -1,25 +1,26 @@
 #!/usr/bin/env python3
 """Time and memory of whole fairseq updates: plain, on a doubled batch, and both R-Drops."""
 
-import sys
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from measure import append, interleaved, options, peak_in_a_fresh_process, rows_of, table
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from fairseq import options as fairseq_options  # noqa: E402
-from fairseq.criterions import CRITERION_REGISTRY  # noqa: E402
-from fairseq.data import Dictionary, LanguagePairDataset, data_utils  # noqa: E402
-from fairseq.dataclass.utils import convert_namespace_to_omegaconf  # noqa: E402
-from fairseq.logging import metrics  # noqa: E402
-from fairseq.tasks.translation import TranslationTask  # noqa: E402
-from fairseq.trainer import Trainer  # noqa: E402
+from benchmarks.measure import append, interleaved, options, peak_in_a_fresh_process, rows_of, table
 
-import rdrop_fairseq  # noqa: E402, F401
-from rdrop_fairseq.views import dropout_views  # noqa: E402
+# measure comes first: it silences what fairseq says when it is imported
+# isort: split
+
+from fairseq import options as fairseq_options
+from fairseq.criterions import CRITERION_REGISTRY
+from fairseq.data import Dictionary, LanguagePairDataset, data_utils
+from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+from fairseq.logging import metrics
+from fairseq.tasks.translation import TranslationTask
+from fairseq.trainer import Trainer
+
+import rdrop_fairseq  # noqa: F401
+from rdrop_fairseq.views import dropout_views
 
 PLAIN = ("label_smoothed_cross_entropy",)
 SINGLE, DOUBLED, BUILTIN = "plain", "plain, doubled batch", "fairseq's R-Drop"

@@ -9,15 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import loss_head, measure, plot, preparation, train_step
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import loss_head  # noqa: E402
-import measure  # noqa: E402
-import plot  # noqa: E402
-import preparation  # noqa: E402
-import train_step  # noqa: E402
-
 SMALL = loss_head.Case(tokens=6, classes=50, width=8, dtype="float32", device="cpu")
 BUILTIN = pytest.mark.skipif(loss_head.BuiltinRDrop is None, reason="fairseq 0.12.2 has no R-Drop")
 

@@ -8,7 +8,6 @@ import multiprocessing
 import sys
 import time
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,15 +15,9 @@ import torch
 from conftest import RDROP, TINY_TRANSFORMER
 from training_process import FORKSERVER, fairseq_train
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import loss_head  # noqa: E402
-import measure  # noqa: E402
-import train_step  # noqa: E402
-
-from rdrop_fairseq.losses import fused  # noqa: E402
-from rdrop_fairseq.views import dropout_views  # noqa: E402
+from benchmarks import loss_head, measure, train_step
+from rdrop_fairseq.losses import fused
+from rdrop_fairseq.views import dropout_views
 
 pytestmark = [
     pytest.mark.faults,

@@ -127,10 +127,8 @@ def test_ctrl_c_leaves_nothing(main, tmp_path, monkeypatch, capsys, name):
         patch.setattr(*LATE[name], interrupted)
         main(name)
     assert stopped.value.code == 130
-    assert (
-        f"stopped; the same command makes {tmp_path / 'out'} from scratch"
-        in capsys.readouterr().err
-    )
+    message = f"stopped; the same command makes {tmp_path / 'out'} from scratch"
+    assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
