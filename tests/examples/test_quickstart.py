@@ -58,6 +58,7 @@ class Checkout:
         library = QUICKSTART.parent / "lib"
         shutil.copytree(REPOSITORY / library, folder / library)
         shutil.copy(REPOSITORY / "scripts" / "show_training.py", folder / "scripts")
+        shutil.copytree(REPOSITORY / "rdrop_tools", folder / "rdrop_tools")
         (folder / "scripts" / "install.sh").write_text("echo installed\n")
         for name in FAKED:
             (folder / "scripts" / f"{name}.py").write_text(STAND_IN)
