@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Where the time of an update goes: plain beside R-Drop, by kind of operation.
+"""Where the time of an update goes: plain next to R-Drop, by kind of operation.
 
 A kind that R-Drop does twice as long works on both views.
 """

@@ -34,7 +34,7 @@ class RunsACommand:
 
 @pytest.fixture
 def hostile(tmp_path):
-    """A checkpoint that makes the file ``the_command_ran`` beside it, if it is let."""
+    """A checkpoint that makes the file ``the_command_ran`` next to it, if it is let."""
     folder = tmp_path / "hostile"
     folder.mkdir()
     content = {"args": None, "cfg": RunsACommand(folder / "the_command_ran"), "model": {}}

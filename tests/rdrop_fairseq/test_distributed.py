@@ -133,7 +133,6 @@ def start(rank, folder, command):
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(PLUGIN.parent),
         "MASKS": str(folder / f"masks{rank}.pt"),
     }
     with open(folder / f"output{rank}", "w") as output:

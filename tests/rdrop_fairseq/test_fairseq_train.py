@@ -124,7 +124,7 @@ print("translations:", len(model.translate(["w1 w2 w3 w4", "w5"])))
 
 def test_from_pretrained_after_importing_the_plugin(trained, corpus, program, tmp_path):
     code = FROM_PRETRAINED.format(folder=trained[0], data=corpus.translation)
-    finished = program("python", "-c", code, cwd=tmp_path, PYTHONPATH=str(PLUGIN.parent))
+    finished = program("python", "-c", code, cwd=tmp_path)
     assert "translations: 2" in finished.stdout
 
 

@@ -1,6 +1,5 @@
 """Every way in which fairseq, or Python, may load the plugin."""
 
-import os
 import subprocess
 import sys
 
@@ -17,11 +16,10 @@ assert "rdrop_label_smoothed_cross_entropy" in CRITERION_REGISTRY
 """
 
 
-def load(cwd, user_dir, before="", python_path=""):
+def load(cwd, user_dir, before=""):
     return subprocess.run(
         [sys.executable, "-c", LOAD.format(before=before, user_dir=str(user_dir))],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(python_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -50,7 +48,7 @@ def test_through_a_symbolic_link(tmp_path, symbolic_link):
 @pytest.mark.parametrize("spelling", ["bare name", "path", "link"])
 def test_after_the_package_was_imported(tmp_path, symbolic_link, spelling):
     user_dir = {"bare name": "rdrop_fairseq", "path": PLUGIN, "link": symbolic_link}[spelling]
-    finished = load(tmp_path, user_dir, before="import rdrop_fairseq", python_path=REPOSITORY)
+    finished = load(tmp_path, user_dir, before="import rdrop_fairseq")
     assert finished.returncode == 0, finished.stdout
 
 
@@ -58,7 +56,7 @@ def test_another_package_of_the_same_name_is_still_refused(tmp_path):
     other = tmp_path / "copy" / "rdrop_fairseq"
     other.mkdir(parents=True)
     (other / "__init__.py").touch()
-    finished = load(tmp_path, other, before="import rdrop_fairseq", python_path=REPOSITORY)
+    finished = load(tmp_path, other, before="import rdrop_fairseq")
     assert finished.returncode != 0
     assert "not globally unique" in finished.stdout
 
@@ -67,7 +65,6 @@ def test_the_module_prints_its_directory_and_nothing_else(tmp_path):
     finished = subprocess.run(
         [sys.executable, "-m", "rdrop_fairseq"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -44,7 +44,8 @@ def inputs(tmp_path_factory):
             packed = gzip.compress(text, mtime=0)
             (folder / "orig" / f"{name}.gz").write_bytes(packed)
             sha256 = hashlib.sha256(packed).hexdigest()
-            archives.append({"file": f"{name}.gz", "bytes": len(packed), "sha256": sha256})
+            known = {"bytes": len(packed), "sha256": sha256}
+            archives.append({"file": f"{name}.gz", "urls": [], **known})
         files = [f"{name}.gz" for name in names]
         texts.append({"name": split, "split": split, "format": "plain", "files": files})
     table = {"languages": ["en", "de"], "archives": archives, "texts": texts}

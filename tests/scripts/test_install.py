@@ -91,7 +91,7 @@ def test_installs_from_any_folder_and_then_does_nothing(install):
 
 
 @pytest.mark.parametrize("change", [*INPUTS, "the checkout's place"])
-def test_installs_anew_after_a_change(install, change):
+def test_installs_again_after_a_change(install, change):
     install.run()
     if change in INPUTS:
         with open(install.checkout / change, "a") as file:

@@ -49,12 +49,12 @@ def pairs(folder, what=None):
     return list(raw_text.read_pairs(what or text(), folder))
 
 
-@pytest.mark.parametrize("place", ["archive", "tar", "folder", "beside"])
+@pytest.mark.parametrize("place", ["archive", "tar", "folder", "next to it"])
 def test_archive_and_folder_give_the_same(tmp_path, place):
     contents = {"d/x.de": b"eins\nzwei\n", "d/x.en": b"one\ntwo\n"}
     if place == "folder":
         unpacked(tmp_path, contents)
-    elif place == "beside":
+    elif place == "next to it":
         unpacked(tmp_path, {name[2:]: content for name, content in contents.items()})
     else:
         packed(tmp_path / "a.tgz", contents, "w" if place == "tar" else "w:gz")
@@ -68,7 +68,7 @@ def test_compressed_members_of_an_archive(tmp_path):
 
 
 @pytest.mark.parametrize("archive", ["a.tar", None])
-@pytest.mark.parametrize("place", ["d", "."], ids=["folder", "beside"])
+@pytest.mark.parametrize("place", ["d", "."], ids=["folder", "next to it"])
 def test_compressed_files_may_be_unpacked(tmp_path, archive, place):
     what = text(archive=archive, files=("d/x.de.gz", "d/x.en.gz"))
     unpacked(tmp_path / place, {"x.de": b"eins\n", "x.en.gz": gzip.compress(b"one\n")})

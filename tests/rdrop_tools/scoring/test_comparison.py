@@ -74,7 +74,7 @@ def test_options_of_scoring_reach_the_comparison(tmp_path, capsys):
         ("wmt14_en_fr", "42.69", "43.95"),
     ],
 )
-def test_the_papers_numbers_stand_beside(files, capsys, benchmark, transformer, rdrop):
+def test_the_papers_numbers_stand_next_to_the_scores(files, capsys, benchmark, transformer, rdrop):
     program.main([files[0], files[1], *files[1:], "--tokenized", "--benchmark", benchmark])
     header, *rows = capsys.readouterr().out.splitlines()[:4]
     assert header.endswith("paper's BLEU")
