@@ -1,6 +1,6 @@
 """Atomic outputs: complete or not there, since they get their name only at the end.
 
-A program that is killed before leaves its temporary folder behind, and the next one that makes
+A program that is killed before that leaves its temporary folder behind; the next one that makes
 the same output removes it: only one program at a time can make an output.
 """
 
