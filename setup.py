@@ -34,11 +34,12 @@ setup(
     long_description_content_type="text/markdown",
     author="the rdrop_fairseq authors",
     license="MIT",
-    packages=find_packages(include=["rdrop_fairseq*"]),
+    packages=find_packages(include=["rdrop_fairseq*", "rdrop_tools*"]),
+    package_dir={"": "."},  # so that an editable install puts the checkout itself on Python's path
     python_requires=f">={OLDEST},<3.{NEXT_MINOR}",
     install_requires=[
         *FAIRSEQ,
-        "torch>=2.0",  # the mends in compat/ were written for PyTorch 2
+        "torch>=2.0",  # the patches in compat/ were written for PyTorch 2
         "sacrebleu>=2.0",  # the first with paired significance tests
         "sentencepiece",
     ],

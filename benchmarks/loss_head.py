@@ -7,12 +7,8 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
-from fairseq import utils
-from fairseq.criterions.label_smoothed_cross_entropy import (
-    LabelSmoothedCrossEntropyCriterion,
-)
-from fairseq.data import Dictionary
-from measure import (
+
+from benchmarks.measure import (
     append,
     available_memory,
     interleaved,
@@ -21,6 +17,15 @@ from measure import (
     rows_of,
     table,
 )
+
+# measure comes first: it silences what fairseq says when it is imported
+# isort: split
+
+from fairseq import utils
+from fairseq.criterions.label_smoothed_cross_entropy import (
+    LabelSmoothedCrossEntropyCriterion,
+)
+from fairseq.data import Dictionary
 from torch.nn.functional import linear
 
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss

@@ -111,7 +111,7 @@ def available_memory(device: str) -> int:
 
 @functools.lru_cache(maxsize=1)
 def surroundings() -> dict:
-    """What a figure depends on beside the code and its sizes."""
+    """What a figure depends on besides the code and its sizes."""
     return {
         "date": time.strftime("%Y-%m-%d"),
         "commit": _commit(),

@@ -12,6 +12,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.ticker import NullLocator  # noqa: E402
 
+from rdrop_tools.atomic import atomic_file  # noqa: E402
+
 HERE = Path(__file__).parent
 PANELS = (("minimum_s", "Forward and backward (s)"), ("peak_mib", "Peak extra memory (MiB)"))
 COLOURS = {  # Okabe and Ito's, told apart by colour-blind eyes too
@@ -80,9 +82,8 @@ def main(argv=None):
         if not points:
             sys.exit(f"{parser.prog}: {args.csv} has no loss head to draw against {title}")
     figure = draw(against)
-    unfinished = args.out.with_name(f".unfinished-{args.out.name}")
-    figure.savefig(unfinished, dpi=150)
-    unfinished.replace(args.out)
+    with atomic_file(args.out) as picture:
+        figure.savefig(picture, dpi=150)
 
 
 if __name__ == "__main__":

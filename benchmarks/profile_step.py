@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Where the time of an update goes: plain beside R-Drop, by kind of operation.
+"""Where the time of an update goes: plain next to R-Drop, by kind of operation.
 
 A kind that R-Drop does twice as long works on both views.
 """
@@ -9,7 +9,8 @@ import re
 
 import torch
 from torch.profiler import ProfilerActivity, profile
-from train_step import SINGLE, Case, updates
+
+from benchmarks.train_step import SINGLE, Case, updates
 
 FUSED = "fused from features"
 KINDS = {  # what runs inside of which operator of PyTorch; the first that matches

@@ -5,6 +5,12 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+
+from benchmarks.measure import append, interleaved, options, peak_in_a_fresh_process, rows_of, table
+
+# measure comes first: it silences what fairseq says when it is imported
+# isort: split
+
 from fairseq import options as fairseq_options
 from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.data import Dictionary, LanguagePairDataset, data_utils
@@ -12,7 +18,6 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.logging import metrics
 from fairseq.tasks.translation import TranslationTask
 from fairseq.trainer import Trainer
-from measure import append, interleaved, options, peak_in_a_fresh_process, rows_of, table
 
 import rdrop_fairseq  # noqa: F401
 from rdrop_fairseq.views.repeat import repeat_sample

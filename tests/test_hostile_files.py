@@ -9,19 +9,19 @@ from fractions import Fraction
 
 import pytest
 import torch
-import whole
 from helpers.constants import REPOSITORY, TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.hostile import RunsACommand, needs_checked_types
 from helpers.launch import fork, run
 
 from rdrop_fairseq.compat.checkpoints import checkpoint_types
+from rdrop_tools.atomic import atomic_file
 
 AVERAGE = REPOSITORY / "scripts" / "average_checkpoints.py"
 
 
 @pytest.fixture
 def hostile(tmp_path):
-    """A checkpoint that makes the file ``the_command_ran`` beside it, if it is let."""
+    """A checkpoint that makes the file ``the_command_ran`` next to it, if it is let."""
     folder = tmp_path / "hostile"
     folder.mkdir()
     content = {"args": None, "cfg": RunsACommand(folder / "the_command_ran"), "model": {}}
@@ -113,14 +113,14 @@ def no_umask():
 
 
 def test_half_made_outputs_are_private(tmp_path, no_umask):
-    with whole.whole_file(tmp_path / "out") as half_made:
+    with atomic_file(tmp_path / "out") as half_made:
         half_made.touch()
         assert stat.S_IMODE(half_made.parent.stat().st_mode) == 0o700
 
 
 OWN_CODE = [
     path
-    for folder in ("rdrop_fairseq", "scripts", "benchmarks", "examples", ".ci")
+    for folder in ("rdrop_fairseq", "rdrop_tools", "scripts", "benchmarks", "examples", ".ci")
     for path in sorted((REPOSITORY / folder).rglob("*"))
     if path.is_file() and path.suffix in (".py", ".sh", ".sbatch", "")
 ]
@@ -201,5 +201,5 @@ def test_no_shell_script_evaluates_text_or_fetches_unverified(path):
 
 def test_there_is_code_to_look_at():
     names = {relative(path) for path in OWN_CODE}
-    assert {"scripts/raw_text.py", "rdrop_fairseq/compat/checkpoints.py", ".ci/run"} <= names
-    assert "examples/translation/lib/train.sh" in names
+    assert {"rdrop_tools/corpus/raw_text.py", "rdrop_fairseq/compat/checkpoints.py"} <= names
+    assert {"scripts/compare.py", "examples/translation/lib/train.sh", ".ci/run"} <= names

@@ -1,4 +1,4 @@
-"""``pip install --no-deps .`` beside a fairseq that is there already, then training elsewhere."""
+"""``pip install --no-deps .`` next to a fairseq that is there already, then training elsewhere."""
 
 import shutil
 
@@ -9,9 +9,10 @@ from helpers.launch import run
 
 @pytest.mark.corpus
 def test_installed_package_trains_from_another_folder(corpus, tmp_path):
-    """The build reads a copy, since setuptools leaves its own folders beside the sources."""
+    """The build reads a copy, since setuptools leaves its own folders next to the sources."""
     source, installed, elsewhere = (tmp_path / name for name in ("source", "installed", "work"))
-    shutil.copytree(REPOSITORY / "rdrop_fairseq", source / "rdrop_fairseq")
+    for name in ("rdrop_fairseq", "rdrop_tools"):
+        shutil.copytree(REPOSITORY / name, source / name)
     for name in ("setup.py", "pyproject.toml", "fairseq-versions.txt", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source / name)
     pip = ("python", "-m", "pip", "install", "--quiet", "--no-deps")

@@ -4,15 +4,12 @@ import csv
 import sys
 from functools import partial
 
-import loss_head
-import measure
-import plot
-import preparation
 import pytest
 import torch
-import train_step
 from helpers.constants import REPOSITORY
 from helpers.launch import run
+
+from benchmarks import loss_head, measure, plot, preparation, train_step
 
 SMALL_CASE = loss_head.Case(tokens=6, classes=50, width=8, dtype="float32", device="cpu")
 needs_builtin = pytest.mark.skipif(

@@ -54,8 +54,8 @@ class Checkout:
         shutil.copy(REPOSITORY / QUICKSTART, folder / QUICKSTART)
         library = QUICKSTART.parent / "lib"
         shutil.copytree(REPOSITORY / library, folder / library)
-        for name in ("show_training.py", "training_log.py"):
-            shutil.copy(REPOSITORY / "scripts" / name, folder / "scripts")
+        shutil.copy(REPOSITORY / "scripts" / "show_training.py", folder / "scripts")
+        shutil.copytree(REPOSITORY / "rdrop_tools", folder / "rdrop_tools")
         (folder / "scripts" / "install.sh").write_text("echo installed\n")
         for name in FAKED:
             (folder / "scripts" / f"{name}.py").write_text(STAND_IN)

@@ -10,14 +10,12 @@ import time
 from functools import partial
 from types import SimpleNamespace
 
-import loss_head
-import measure
 import pytest
 import torch
-import train_step
 from helpers.constants import RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.launch import FORKSERVER, fork
 
+from benchmarks import loss_head, measure, train_step
 from rdrop_fairseq.losses import fused
 from rdrop_fairseq.views.repeat import repeat_sample
 

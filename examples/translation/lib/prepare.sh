@@ -49,7 +49,7 @@ prepare() {
     esac
     whole_number --bpe-size "$bpe_size"
     read_languages
-    workers=${workers:-$(PYTHONPATH=$repo/scripts python -c 'import in_order; print(in_order.CORES)')}
+    workers=${workers:-$(python -c 'from rdrop_tools.parallel import CORES; print(CORES)')}
     need_program fairseq-preprocess
     need_corpus_packages
     mkdir -p "$out"

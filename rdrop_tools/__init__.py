@@ -1,0 +1,1 @@
+"""The library behind the programs in scripts/: corpora, scores, trainings and what these share."""

@@ -1,0 +1,1 @@
+"""From published archives to the encoded text that a model is trained on."""

@@ -1,0 +1,40 @@
+"""The manifest next to a result: from what, how and with which versions it was made."""
+
+import json
+import platform
+from importlib import metadata
+
+NAME = "manifest.json"
+
+
+def versions(*packages):
+    """Return the versions of Python and of the packages."""
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in packages},
+    }
+
+
+def read(folder):
+    """Return the manifest in a folder, a dictionary; an empty one where there is none.
+
+    Raises ValueError, in a sentence for the user, if it is damaged.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): remove its folder and make it again."
+        ) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is not a manifest: remove its folder and make it again.")
+    return content
+
+
+def write(folder, content):
+    """Write a manifest into a folder."""
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    (folder / NAME).write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,161 @@
+"""Draw the training curves of one or more fairseq runs, from their JSON logs, to a picture.
+
+Loss, KL, validation perplexity and BLEU, against updates above and against wall time below.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.patheffects import withStroke  # noqa: E402
+from matplotlib.ticker import LogLocator, NullFormatter  # noqa: E402
+
+from rdrop_tools.arguments import named_path  # noqa: E402
+from rdrop_tools.atomic import atomic_file  # noqa: E402
+from rdrop_tools.runs.log import read_entries, training_seconds  # noqa: E402
+
+
+class Panel(NamedTuple):
+    """A quantity to draw: the kind of log entry it is in, its name there, its title."""
+
+    kind: str
+    key: str
+    title: str
+    logarithmic: bool = False
+
+
+PANELS = (
+    # Not R-Drop's own loss, a sum over two passes that no other run could be compared with.
+    Panel("train_inner", "nll_loss", "Training loss: NLL of one pass (bits per token)"),
+    Panel("train_inner", "kl_loss", "KL between two passes (bits per token)"),
+    Panel("valid", "ppl", "Validation perplexity", logarithmic=True),
+    Panel("valid", "bleu", "Validation BLEU"),
+)
+HOURS_FROM = 3 * 3600  # seconds; shorter trainings are shown in minutes
+# Okabe and Ito's colours, told apart by colour-blind eyes too
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 12,
+    "figure.constrained_layout.h_pad": 0.12,
+    "font.size": 10,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+}
+
+
+class PlotError(Exception):
+    """Why there is nothing to draw, in a sentence for the user."""
+
+
+class Curve(NamedTuple):
+    """What one run says about one panel: its values at some updates, at some seconds."""
+
+    panel: Panel
+    name: str
+    colour: str
+    updates: list
+    seconds: list
+    values: list
+
+
+def read_curves(name, log, colour):
+    """Return the curves in a log, of a run of that name. Raises PlotError if there are none."""
+    curves = []
+    for panel in PANELS:
+        entries = [entry for entry in read_entries(log, panel.kind) if panel.key in entry]
+        if entries:
+            updates = [entry["num_updates"] for entry in entries]
+            values = [entry[panel.key] for entry in entries]
+            seconds = training_seconds(log, updates)
+            curves.append(Curve(panel, name, colour, updates, seconds, values))
+    if not curves:
+        raise PlotError(f"{log} has no training in it: was it run with --log-format json?")
+    return curves
+
+
+def draw(runs):
+    """Return a figure of [(name, log path), ...], a panel for each quantity that any run logged.
+
+    The first row is by updates, the second, if all runs tell their speed, by wall time.
+    """
+    coloured = zip(runs, COLOURS * len(runs))
+    curves = [curve for run, colour in coloured for curve in read_curves(*run, colour)]
+    panels = [panel for panel in PANELS if any(curve.panel == panel for curve in curves)]
+    rows = [("updates", 1, lambda curve: curve.updates), *_time_rows(curves)]
+    with plt.rc_context(STYLE):
+        size = (4.8 * len(panels), 4.2 * len(rows))
+        figure, grid = plt.subplots(
+            len(rows), len(panels), figsize=size, layout="constrained", squeeze=False
+        )
+        for axes, (unit, divisor, positions) in zip(grid, rows):
+            for axis, panel in zip(axes, panels):
+                for curve in (curve for curve in curves if curve.panel == panel):
+                    _draw_curve(axis, [x / divisor for x in positions(curve)], curve)
+                _finish(axis, panel, unit)
+    return figure
+
+
+def _time_rows(curves):
+    if not all(curve.seconds for curve in curves):
+        return []
+    longest = max(curve.seconds[-1] for curve in curves)
+    unit, divisor = ("hours", 3600) if longest >= HOURS_FROM else ("minutes", 60)
+    return [(f"{unit} of training", divisor, lambda curve: curve.seconds)]
+
+
+def _draw_curve(axis, positions, curve):
+    marker = "o" if len(positions) < 40 else None
+    axis.plot(
+        positions, curve.values, color=curve.colour, label=curve.name, marker=marker, markersize=3.5
+    )
+    last = axis.annotate(
+        f"{curve.values[-1]:.3g}",
+        (positions[-1], curve.values[-1]),
+        (6, 0),
+        textcoords="offset points",
+        va="center",
+        color=curve.colour,
+    )
+    last.set_path_effects([withStroke(linewidth=3, foreground="white")])  # legible on other curves
+
+
+def _finish(axis, panel, unit):
+    axis.set_title(panel.title)
+    axis.set_xlabel(unit)
+    axis.margins(x=0.12)
+    axis.set_xlim(left=0)
+    axis.legend(loc="best")
+    if panel.logarithmic:
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axis.set_ylim(bottom=0)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "logs", nargs="+", type=named_path, metavar="[NAME=]LOG", help="a --log-format json log"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the picture: .png or .svg")
+    args = parser.parse_args(argv)
+    try:
+        figure = draw(args.logs)
+        with atomic_file(args.out) as picture:
+            figure.savefig(picture, dpi=150)
+    except (PlotError, OSError, ValueError) as error:  # ValueError: an unknown kind of picture
+        sys.exit(f"{parser.prog}: {error}")

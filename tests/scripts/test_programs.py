@@ -1,0 +1,53 @@
+"""The programs in scripts/ as a person runs them: by their path, from any folder."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+PROGRAMS = sorted(SCRIPTS.glob("*.py"))
+
+
+def run(program, *arguments, folder):
+    # -I leaves out the folder of the program, PYTHONPATH and the like: installed packages alone
+    return subprocess.run(
+        [sys.executable, "-I", program, *arguments], cwd=folder, capture_output=True, text=True
+    )
+
+
+def test_there_are_programs():
+    assert {"compare.py", "prepare_corpus.py", "show_training.py"} <= {p.name for p in PROGRAMS}
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
+def test_every_program_has_help_in_any_folder(program, tmp_path):
+    finished = run(program, "--help", folder=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.startswith(f"usage: {program.name} [-h]")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
+def test_every_program_refuses_an_unknown_option(program, tmp_path):
+    finished = run(program, "--nonsense", folder=tmp_path)
+    assert finished.returncode == 2
+    assert f"{program.name}: error: " in finished.stderr
+
+
+def test_a_message_begins_with_the_name_of_the_program(tmp_path):
+    finished = run(
+        SCRIPTS / "score_bleu.py", "--sys", "nowhere", "--ref", "nowhere", folder=tmp_path
+    )
+    assert finished.returncode == 1
+    assert finished.stderr == "score_bleu.py: [Errno 2] No such file or directory: 'nowhere'\n"
+
+
+def test_curves_are_drawn_without_the_scoring(tmp_path):
+    code = "import sys, rdrop_tools.runs.plot; sys.exit('sacrebleu' in sys.modules)"
+    assert subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path).returncode == 0
+
+
+def test_a_program_is_only_a_door_to_the_library():
+    assert all(len(program.read_text().splitlines()) < 15 for program in PROGRAMS)
