@@ -11,7 +11,7 @@ import forked
 import pytest
 from conftest import PLUGIN, RDROP, REPOSITORY, TINY_TRANSFORMER, TRAINING
 
-MULTI30K = REPOSITORY / "examples" / "translation" / "multi30k_en_de"
+TRANSLATION = REPOSITORY / "examples" / "translation"
 WORDS = ["eins zwei drei vier", "vier fünf", "sechs", "sieben acht neun zehn elf"] * 5
 CLEAN = "".join(f"{line}\n" for line in WORDS).encode()
 
@@ -84,7 +84,7 @@ def run_script(name, *arguments):
 def run_bash(script, *arguments):
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     return subprocess.run(
-        ["bash", str(MULTI30K / script), *map(str, arguments)],
+        ["bash", str(TRANSLATION / script), "multi30k_en_de", *map(str, arguments)],
         env={**os.environ, "VIRTUAL_ENV": "of the tests", "PATH": path},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -220,4 +220,4 @@ def test_no_shell_script_evaluates_text_or_fetches_unverified(path):
 def test_there_is_code_to_look_at():
     names = {relative(path) for path in OWN_CODE}
     assert {"scripts/raw_text.py", "rdrop_fairseq/compat/checkpoints.py", ".ci/run"} <= names
-    assert "examples/translation/lib/train.sh" in names
+    assert {"examples/translation/train.sh", "examples/translation/lib/options.sh"} <= names

@@ -26,7 +26,7 @@ def start(tmp_path, corpus):
     def start(*options):
         path = (str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"])
         return subprocess.Popen(
-            ["bash", str(EXAMPLES / "wmt14_en_de" / "train.sh"), "--cpu", "--out", str(out)]
+            ["bash", str(EXAMPLES / "train.sh"), "wmt14_en_de", "--cpu", "--out", str(out)]
             + [*options, "--max-updates", "2", "--", *TINY],
             cwd=tmp_path,
             env={
@@ -51,7 +51,7 @@ def free_port():
 
 def test_two_machines_make_one_training(start, tmp_path):
     readme = (EXAMPLES / "README.md").read_text("utf-8")
-    documented = re.findall(r"train\.sh (--nodes 2 .*)", readme)
+    documented = re.findall(r"train\.sh wmt14_en_de (--nodes 2 .*)", readme)
     assert len(documented) == 2
     here = f"localhost:{free_port()}"
     commands = [line.replace("first.example:29500", here).split() for line in documented]

@@ -35,7 +35,7 @@ def run(tmp_path):
     def run(benchmark, script, *options, fails=False, **environment):
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         finished = subprocess.run(
-            ["bash", str(EXAMPLES / benchmark / script), "--out", str(tmp_path / "out"), *options],
+            ["bash", str(EXAMPLES / script), benchmark, "--out", str(tmp_path / "out"), *options],
             cwd=tmp_path,
             env={**os.environ, "VIRTUAL_ENV": "of the tests", "PATH": path, **environment},
             stdin=subprocess.DEVNULL,
@@ -273,7 +273,7 @@ def test_a_preparation_that_has_made_nothing_takes_other_settings(run):
 @pytest.mark.parametrize("script", ["prepare.sh", "train.sh", "evaluate.sh"])
 def test_help(run, benchmark, script):
     printed = run(benchmark, script, "--help")
-    assert printed.startswith(f"Usage: bash examples/translation/{benchmark}/{script}")
+    assert printed.startswith(f"Usage: bash examples/translation/{script} {benchmark}")
 
 
 def test_help_of_the_slurm_example():
@@ -293,7 +293,7 @@ def test_slurm_example_names_the_machines(tmp_path):
     stand_ins = {
         "bin/scontrol": "echo first; echo second",
         "bin/srun": 'exec "$@"',
-        "examples/translation/wmt14_en_de/train.sh": 'echo "$@"',
+        "examples/translation/train.sh": 'echo "$@"',
     }
     make_programs(tmp_path, stand_ins)
     slurm = {"SLURM_JOB_NODELIST": "both", "SLURM_NNODES": "2", "SLURM_NODEID": "1"}
@@ -304,4 +304,4 @@ def test_slurm_example_names_the_machines(tmp_path):
         env={**os.environ, **slurm, "PATH": path},
         text=True,
     )
-    assert printed == "--nodes 2 --node-rank 1 --master first:29500\n"
+    assert printed == "wmt14_en_de --nodes 2 --node-rank 1 --master first:29500\n"
