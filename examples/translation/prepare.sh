@@ -85,8 +85,9 @@ binarize_subwords() {
     say "binarizing"
     cp "$out/subwords/manifest.json" "$out/manifest.json.tmp"
     mv "$out/manifest.json.tmp" "$out/manifest.json"
-    binarize "$out/subwords" "$source" "$target" "$out/binarized" --workers "$workers" \
-        >"$out/preprocess.log" 2>&1 || die "fairseq-preprocess failed; $out/preprocess.log says why"
+    rm -f "$out/preprocess.log"
+    binarize "$out/subwords" "$source" "$target" "$out/binarized" "$out/preprocess.log" \
+        --workers "$workers" || die "fairseq-preprocess failed; $out/preprocess.log says why"
 }
 
 main "$@"

@@ -101,7 +101,7 @@ make_corpus() {
         shown python "$repo/scripts/subwords.py" --corpus "$work/corpus" \
             --langs en "$lang" --size "$bpe_size" --out "$work/subwords"
     there "$work/binarized" ||
-        binarize "$work/subwords" en "$lang" "$work/binarized" >>"$log" 2>&1
+        binarize "$work/subwords" en "$lang" "$work/binarized" "$log"
 }
 
 folder_of() { echo "$work/$1-${minutes}min"; }
