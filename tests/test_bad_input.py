@@ -74,7 +74,7 @@ def run_script(name, *arguments):
 
 
 def run_bash(script, *arguments):
-    words = (EXAMPLES / "multi30k_en_de" / script, *arguments)
+    words = (EXAMPLES / script, "multi30k_en_de", *arguments)
     return run("bash", *words, check=False, stderr=subprocess.PIPE)
 
 

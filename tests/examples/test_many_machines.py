@@ -24,7 +24,7 @@ def start(tmp_path, corpus):
 
     def start(*options):
         path = os.pathsep.join([str(tmp_path), launch.activated()["PATH"]])
-        words = (EXAMPLES / "wmt14_en_de" / "train.sh", "--cpu", "--out", out, *options)
+        words = (EXAMPLES / "train.sh", "wmt14_en_de", "--cpu", "--out", out, *options)
         end = ("--max-updates", "2", "--", *TINY)
         return launch.start("bash", *words, *end, cwd=tmp_path, environment={"PATH": path})
 
@@ -39,7 +39,7 @@ def free_port():
 
 def test_two_machines_make_one_training(start, tmp_path):
     readme = (EXAMPLES / "README.md").read_text("utf-8")
-    documented = re.findall(r"train\.sh (--nodes 2 .*)", readme)
+    documented = re.findall(r"train\.sh wmt14_en_de (--nodes 2 .*)", readme)
     assert len(documented) == 2
     here = f"localhost:{free_port()}"
     commands = [line.replace("first.example:29500", here).split() for line in documented]

@@ -25,7 +25,7 @@ def run(tmp_path):
     """Run a benchmark's script from another directory; return what it printed."""
 
     def run(benchmark, script, *options, fails=False, **environment):
-        words = (EXAMPLES / benchmark / script, "--out", tmp_path / "out", *options)
+        words = (EXAMPLES / script, benchmark, "--out", tmp_path / "out", *options)
         where = {"cwd": tmp_path, "environment": environment}
         finished = launch.run("bash", *words, check=False, **where)
         assert bool(finished.returncode) == fails, finished.stdout
@@ -258,7 +258,7 @@ def test_a_preparation_that_has_made_nothing_takes_other_settings(run):
 @pytest.mark.parametrize("script", ["prepare.sh", "train.sh", "evaluate.sh"])
 def test_help(run, benchmark, script):
     printed = run(benchmark, script, "--help")
-    assert printed.startswith(f"Usage: bash examples/translation/{benchmark}/{script}")
+    assert printed.startswith(f"Usage: bash examples/translation/{script} {benchmark}")
 
 
 def test_help_of_the_slurm_example():
@@ -278,7 +278,7 @@ def test_slurm_example_names_the_machines(tmp_path):
     stand_ins = {
         "bin/scontrol": "echo first; echo second",
         "bin/srun": 'exec "$@"',
-        "examples/translation/wmt14_en_de/train.sh": 'echo "$@"',
+        "examples/translation/train.sh": 'echo "$@"',
     }
     make_programs(tmp_path, stand_ins)
     slurm = {"SLURM_JOB_NODELIST": "both", "SLURM_NNODES": "2", "SLURM_NODEID": "1"}
@@ -289,4 +289,4 @@ def test_slurm_example_names_the_machines(tmp_path):
         env={**os.environ, **slurm, "PATH": path},
         text=True,
     )
-    assert printed == "--nodes 2 --node-rank 1 --master first:29500\n"
+    assert printed == "wmt14_en_de --nodes 2 --node-rank 1 --master first:29500\n"

@@ -24,7 +24,7 @@ class Scripts:
         self.options = {"cwd": folder, "env": activated(PATH=path)}
 
     def command(self, script, *words, benchmark="multi30k_en_de"):
-        return ["bash", str(EXAMPLES / benchmark / script), "--out", str(self.out), *words]
+        return ["bash", str(EXAMPLES / script), benchmark, "--out", str(self.out), *words]
 
     def run(self, script, *words, **benchmark):
         """Return the exit status and what was printed."""

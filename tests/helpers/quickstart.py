@@ -54,6 +54,8 @@ class Checkout:
         shutil.copy(REPOSITORY / QUICKSTART, folder / QUICKSTART)
         library = QUICKSTART.parent / "lib"
         shutil.copytree(REPOSITORY / library, folder / library)
+        settings = QUICKSTART.parent / "quickstart"
+        shutil.copytree(REPOSITORY / settings, folder / settings)
         shutil.copy(REPOSITORY / "scripts" / "show_training.py", folder / "scripts")
         shutil.copytree(REPOSITORY / "rdrop_tools", folder / "rdrop_tools")
         (folder / "scripts" / "install.sh").write_text("echo installed\n")
@@ -68,7 +70,7 @@ class Checkout:
 
     def has_gpu(self, answer):
         """Write a torch that says whether there is a GPU."""
-        (self.folder / "torch.py").write_text(f"class cuda: is_available = lambda: {answer}\n")
+        (self.folder / "torch.py").write_text(f"class cuda: device_count = lambda: {int(answer)}\n")
 
     def environment(self, broken=""):
         """Return what the stand-ins need."""

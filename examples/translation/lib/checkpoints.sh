@@ -1,4 +1,5 @@
-# Repairs the checkpoints of a training that was cut short; needs a function `say`.
+# shellcheck shell=bash
+# The checkpoints of a training that was cut short.
 
 # Whether a checkpoint is there to its end, and each byte as it was written.
 is_whole() {

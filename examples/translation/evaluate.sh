@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# Translates the test set of a benchmark and scores it, as its settings.sh says: see --help.
+set -euo pipefail
+
+. "$(dirname "${BASH_SOURCE[0]}")/lib/benchmark.sh"
+. "$lib/checkpoints.sh"
+. "$lib/device.sh"
+
+usage() {
+    cat <<END
+Usage: bash examples/translation/evaluate.sh $benchmark RUN [OPTIONS]
+
+Translates the test set with a model of train.sh and scores it. RUN is the name of the run, a folder
+in $out.
+The benchmarks are ${benchmarks// /, }.
+
+$(describe_options)
+END
+}
+
+declare_options() {
+    argument run
+    option average N '' "take the mean of the last N checkpoints, not checkpoint_best.pt"
+    option subset 'test|valid' test "the sentences to translate"
+    option beam N "${beam-}" "width of the search"
+    option lenpen X "${lenpen-}" "length penalty"
+    flag cpu "translate on the CPU, even where there is a GPU"
+    option out DIR "$repo/runs/$benchmark" "of prepare.sh"
+}
+
+main() {
+    read_arguments "$@"
+    [ -n "$run" ] || refuse "name the RUN to evaluate"
+    need_program fairseq-generate
+    [ -d "$out/$run" ] || die "there is no run $out/$run: train it with train.sh, or give --out"
+    read_direction
+    choose_checkpoint
+    log=$out/$run/generate-$subset-$checkpoint-beam$beam-lenpen$lenpen.log
+    # What is older than the model was made with an earlier one, before the training continued.
+    if [ "$log" -nt "$model" ]; then say "already there: $log"; else translate; fi
+    say "$source-$target $subset, $run, $checkpoint checkpoint, beam $beam, length penalty $lenpen"
+    score "${score_options[@]}"
+    score --detokenize "$target"
+}
+
+# The languages as train.sh had them: what it noted begins with SOURCE-TARGET.
+read_direction() {
+    local noted=$out/$run/settings
+    [ -e "$noted" ] || die "there is no $noted, which train.sh writes: was this run made with it?"
+    IFS='- ' read -r source target _ <"$noted"
+}
+
+choose_checkpoint() {
+    checkpoint=${average:+average$average}
+    checkpoint=${checkpoint:-best}
+    model=$out/$run/checkpoint_$checkpoint.pt
+    if [ -n "$average" ] && [ ! "$model" -nt "$out/$run/checkpoint_last.pt" ]; then
+        python "$repo/scripts/average_checkpoints.py" --dir "$out/$run" \
+            --last "$average" "${averaged[@]}" --out "$model"
+    fi
+    [ -e "$model" ] || die "there is no $model: has the training come to its first validation?"
+    is_whole "$model" ||
+        die "$model is cut short or damaged: continue its training with train.sh, or give --average"
+}
+
+translate() {
+    precision=fp32
+    choose_device
+    say "translating"
+    fairseq-generate "$out/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
+        --source-lang "$source" --target-lang "$target" --gen-subset "$subset" --path "$model" \
+        --beam "$beam" --lenpen "$lenpen" --remove-bpe "$(joining_of_subwords)" \
+        --max-tokens 4096 "${precision_flags[@]}" >"$log.tmp" ||
+        die "fairseq-generate failed; the lines above say why"
+    mv "$log.tmp" "$log"
+}
+
+score() {
+    python "$repo/scripts/score_bleu.py" --sys "$log" \
+        --ref "$out/subwords/tokenized/$subset.$target" "${case_options[@]}" "$@"
+}
+
+main "$@"

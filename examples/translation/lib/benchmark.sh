@@ -1,0 +1,56 @@
+# shellcheck shell=bash
+# What prepare.sh, train.sh and evaluate.sh share: a benchmark, its settings and its languages.
+
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# The installation of scripts/install.sh, unless a virtual environment is active.
+if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
+
+benchmarks=$(cd "$examples" && echo */corpus.json)
+benchmarks=${benchmarks//\/corpus.json/}
+
+trap 'echo "$program: stopped; the same command continues from here." >&2; exit 130' INT TERM
+
+# read_arguments BENCHMARK [OPTIONS]: the settings of the benchmark, then the options of the program,
+# which it declares in `declare_options`, with the settings as defaults.
+read_arguments() {
+    if [[ ${1-} = -h || ${1-} = --help ]]; then
+        benchmark=NAME # so that --help alone names the options too, without a benchmark's defaults
+    else
+        check_value "the first argument, the benchmark," "${benchmarks// /|}" "${1-}"
+        benchmark=$1
+        table=$examples/$benchmark/corpus.json
+        . "$examples/$benchmark/settings.sh"
+        shift
+    fi
+    declare_options
+    parse_options "$@"
+}
+
+need_program() {
+    command -v "$1" >/dev/null ||
+        die "$1 is not installed here: run bash $repo/scripts/install.sh first"
+}
+
+# The two languages of the benchmark.
+read_languages() {
+    need_program python
+    read -r source target < <(python -c '
+import json, sys
+print(*json.load(open(sys.argv[1]))["languages"])' "$table")
+}
+
+# keep_settings FILE SETTINGS ADVICE: notes the settings, or refuses others than were noted.
+keep_settings() {
+    if [ ! -e "$1" ]; then
+        echo "$2" >"$1.tmp"
+        mv "$1.tmp" "$1"
+    elif [ "$2" != "$(cat "$1")" ]; then
+        die "${1%/*} was begun with other settings ($(cat "$1")): $3"
+    fi
+}
+
+# How fairseq is to join the subwords: as the preparation split them.
+joining_of_subwords() {
+    if [ -e "$out/subwords/spm.model" ]; then echo sentencepiece; else echo '@@ '; fi
+}

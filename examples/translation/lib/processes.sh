@@ -1,0 +1,42 @@
+# shellcheck shell=bash
+# The processes that share the batches of an update, on one machine or many.
+
+# $processes of this machine, unless given: as many of its GPUs as can share an update, 1 on a CPU.
+choose_processes() {
+    if [ -z "$processes" ]; then
+        for ((processes = gpus > 0 ? gpus : 1; processes > 1; processes--)); do
+            if [ $((update_freq % (processes * nodes))) = 0 ]; then break; fi
+        done
+    elif [ "$device" = gpu ] && [ "$processes" -gt "$gpus" ]; then
+        die "$processes processes need as many GPUs and here are $gpus: lower --processes"
+    fi
+    all_processes=$((processes * nodes))
+}
+
+# All processes share the batches of an update, which so stays the same update.
+share_batches() {
+    if [ $((update_freq % all_processes)) != 0 ]; then
+        die "$all_processes processes cannot share an update of $update_freq x $max_tokens tokens:" \
+            "give --processes a divisor of $update_freq, or set max_tokens and update_freq in" \
+            "$examples/$benchmark/settings.sh"
+    fi
+    update_freq_each=$((update_freq / all_processes))
+}
+
+# launch ARGUMENTS: fairseq-train itself, or under torchrun in as many processes. fairseq is told
+# its rank explicitly, since on a CPU it would otherwise train once in each process.
+launch() {
+    if [ "$all_processes" = 1 ]; then
+        fairseq-train "$@" --distributed-world-size 1
+        return
+    fi
+    local backend=nccl
+    [ "$device" = gpu ] || backend=gloo
+    # shellcheck disable=SC2016
+    torchrun --nnodes "$nodes" --node-rank "$node_rank" --nproc-per-node "$processes" \
+        --master-addr "${master%:*}" --master-port "${master##*:}" --no-python \
+        bash -c 'exec fairseq-train "$@" --distributed-world-size "$WORLD_SIZE" \
+            --distributed-rank "$RANK" --device-id "$LOCAL_RANK"' fairseq-train "$@" \
+        --distributed-init-method env:// --distributed-no-spawn \
+        --distributed-backend "$backend" --ddp-backend legacy_ddp
+}

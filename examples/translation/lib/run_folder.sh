@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# The folder of a training: its name, the settings it was begun with, and whether it is finished.
+
+. "$lib/checkpoints.sh"
+
+run_name() {
+    local direction=''
+    [ -z "$reverse" ] || direction=$source-$target-
+    if [ -n "$baseline" ]; then
+        echo "${direction}baseline-seed$seed"
+    else
+        echo "${direction}rdrop-alpha$alpha-seed$seed"
+    fi
+}
+
+# What is there of the run may go on; everything but how long it trains must be the same.
+begin_run() {
+    run=$out/${name:-$(run_name)}
+    settings="$source-$target ${criterion[*]} ${model[*]} ${optimization[*]} --seed $seed $precision"
+    settings+=" $max_tokens x $update_freq ${extra[*]}"
+    mkdir -p "$run"
+    if [ "$node_rank" = 0 ]; then
+        keep_settings "$run/settings" "$settings" \
+            "name another run with --name, or remove that file to continue with these"
+        keep_whole_checkpoint "$run"
+    fi
+}
+
+# fairseq counts its --patience from zero when it is started again, and would go on training.
+is_finished() { [ "$(cat "$run/finished" 2>/dev/null)" = "$settings, $max_updates updates" ]; }
+
+finish_run() {
+    # fairseq may train nothing at all and still end well
+    [ -e "$run/checkpoint_last.pt" ] || die "fairseq-train made no checkpoint in $run"
+    echo "$settings, $max_updates updates" >"$run/finished"
+}
+
+and_continue() { [ ! -e "$run/checkpoint_last.pt" ] || echo "; the same command continues it"; }

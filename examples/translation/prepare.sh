@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Prepares a benchmark for fairseq, as its corpus.json and settings.sh say: see --help.
+set -euo pipefail
+
+. "$(dirname "${BASH_SOURCE[0]}")/lib/benchmark.sh"
+. "$lib/binarize.sh"
+
+usage() {
+    cat <<END
+Usage: bash examples/translation/prepare.sh $benchmark [OPTIONS]
+
+Downloads the corpus, tokenizes it, splits it into subwords and binarizes it. Finished stages are
+skipped on a second run. The benchmarks are ${benchmarks// /, }.
+
+$(describe_options)
+END
+}
+
+declare_options() {
+    option orig DIR '' "use the archives, or what was unpacked from them, in DIR; downloads nothing"
+    option subword 'sentencepiece|subword-nmt' "${subword-}" "the paper has subword-nmt"
+    option bpe_size N "${bpe_size-}" "pieces or merges"
+    option workers N '' "processes; changes no result (all cores)"
+    option out DIR "$repo/runs/$benchmark" "where everything goes"
+    [ -z "$other_valid" ] ||
+        flag "$other_valid" "validate on $other_valid, not on training pairs that are held out"
+}
+
+other_valid='' # only some settings.sh have it
+
+main() {
+    read_arguments "$@"
+    if [ -n "$other_valid" ] && [ -n "${!other_valid}" ]; then held_out=(--valid "$other_valid"); fi
+    read_languages
+    need_program fairseq-preprocess
+    need_corpus_packages
+    workers=${workers:-$(python -c 'from rdrop_tools.parallel import CORES; print(CORES)')}
+    mkdir -p "$out"
+
+    refuse_other_settings
+    get_archives
+    there "$out/corpus" || make_corpus
+    there "$out/subwords" || split_into_subwords
+    there "$out/binarized" || binarize_subwords
+    say "prepared: $out/binarized, made as $out/manifest.json says"
+}
+
+need_corpus_packages() {
+    python -c 'import sacremoses, subword_nmt, tqdm' 2>/dev/null ||
+        die "sacremoses, subword-nmt or tqdm is not installed here:" \
+            "run pip install '${repo}[corpus]', or bash $repo/scripts/install.sh"
+}
+
+# A finished stage is skipped, so it must have been made as it would be made now.
+refuse_other_settings() {
+    [ -e "$out/corpus" ] || [ -e "$out/subwords" ] || [ -e "$out/binarized" ] || rm -f "$out/settings"
+    keep_settings "$out/settings" \
+        "$subword $bpe_size ${corpus_settings[*]} ${held_out[*]} ${subword_settings[*]}" \
+        "remove corpus, subwords and binarized there, or name another place with --out"
+}
+
+get_archives() {
+    if [ -n "$orig" ]; then
+        [ -d "$orig" ] || die "there is no folder $orig: give --orig the folder of the archives"
+        return
+    fi
+    orig=$out/orig
+    [ -e "$out/corpus" ] || python "$repo/scripts/download.py" --corpus "$table" --to "$orig"
+}
+
+make_corpus() {
+    say "tokenizing"
+    python "$repo/scripts/prepare_corpus.py" --corpus "$table" --orig "$orig" \
+        --out "$out/corpus" "${corpus_settings[@]}" "${held_out[@]}" --workers "$workers"
+}
+
+split_into_subwords() {
+    say "learning $bpe_size subwords with $subword"
+    python "$repo/scripts/subwords.py" --corpus "$out/corpus" --langs "$source" "$target" \
+        --method "$subword" --size "$bpe_size" --out "$out/subwords" \
+        "${subword_settings[@]}" --workers "$workers"
+}
+
+binarize_subwords() {
+    say "binarizing"
+    cp "$out/subwords/manifest.json" "$out/manifest.json.tmp"
+    mv "$out/manifest.json.tmp" "$out/manifest.json"
+    rm -f "$out/preprocess.log"
+    binarize "$out/subwords" "$source" "$target" "$out/binarized" "$out/preprocess.log" \
+        --workers "$workers" || die "fairseq-preprocess failed; $out/preprocess.log says why"
+}
+
+main "$@"

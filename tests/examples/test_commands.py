@@ -1,0 +1,113 @@
+"""How the programs of the benchmarks are called: by name, from anywhere, and as they once were."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from test_translation_benchmarks import EXAMPLES, REPOSITORY
+
+BENCHMARKS = sorted(path.parent.name for path in EXAMPLES.glob("*/corpus.json"))
+PROGRAMS = ("prepare.sh", "train.sh", "evaluate.sh")
+OPTIONS = {
+    "prepare.sh": {"--orig", "--subword", "--bpe-size", "--workers", "--out", "--help"},
+    "train.sh": {
+        *("--baseline", "--alpha", "--seed", "--reverse", "--max-updates", "--precision", "--cpu"),
+        *("--processes", "--nodes", "--node-rank", "--master", "--name", "--out", "--help"),
+    },
+    "evaluate.sh": {"--average", "--subset", "--beam", "--lenpen", "--cpu", "--out", "--help"},
+}
+
+
+def run(*command, cwd=REPOSITORY):
+    """Return the exit status, the output and the errors of a bash command."""
+    finished = subprocess.run(
+        ["bash", *map(str, command)],
+        cwd=cwd,
+        env={**os.environ, "VIRTUAL_ENV": "of the tests"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    return finished.returncode, finished.stdout, finished.stderr
+
+
+def test_there_are_four_benchmarks():
+    assert BENCHMARKS == ["iwslt14_de_en", "multi30k_en_de", "wmt14_en_de", "wmt14_en_fr"]
+
+
+@pytest.mark.parametrize("benchmark", [*BENCHMARKS, None])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_names_every_option_and_benchmark(program, benchmark):
+    words = [benchmark] if benchmark else []
+    status, printed, errors = run(EXAMPLES / program, *words, "--help")
+    assert (status, errors) == (0, "")
+    usage = f"Usage: bash examples/translation/{program} {benchmark or 'NAME'} "
+    assert printed.startswith(usage)
+    described = set(re.findall(r"^  (--[\w-]+)", printed, re.M))
+    own = {"--newstest2013"} if (program, benchmark) == ("prepare.sh", "wmt14_en_de") else set()
+    assert described == OPTIONS[program] | own
+    assert ", ".join(BENCHMARKS) in printed
+
+
+@pytest.mark.parametrize(
+    ("program", "benchmark", "defaults"),
+    [
+        ("prepare.sh", "wmt14_en_de", {"subword": "sentencepiece", "bpe-size": "40000"}),
+        ("train.sh", "wmt14_en_fr", {"alpha": "5", "max-updates": "300000", "seed": "1"}),
+        ("train.sh", "multi30k_en_de", {"alpha": "1", "master": "localhost:29500"}),
+        ("evaluate.sh", "wmt14_en_fr", {"beam": "4", "lenpen": "0.6", "subset": "test"}),
+        ("evaluate.sh", "iwslt14_de_en", {"out": f"{REPOSITORY}/runs/iwslt14_de_en"}),
+    ],
+)
+def test_help_shows_the_defaults_of_the_benchmark(program, benchmark, defaults):
+    _, printed, _ = run(EXAMPLES / program, benchmark, "--help")
+    for name, value in defaults.items():
+        assert re.search(rf"^  --{name} [^(]*\({re.escape(value)}\)$", printed, re.M), name
+
+
+@pytest.mark.parametrize("words", [(), ("multi30k",), ("--cpu",), ("",), ("../translation",)])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_an_unknown_benchmark_is_refused_with_a_list_of_them(program, words):
+    name = words[0] if words else ""
+    listed = "iwslt14_de_en, multi30k_en_de, wmt14_en_de or wmt14_en_fr"
+    message = f"{program}: the first argument, the benchmark, is {listed}, not '{name}'"
+    assert run(EXAMPLES / program, *words) == (2, "", f"{message}; see --help.\n")
+
+
+@pytest.mark.parametrize("benchmark", [name for name in BENCHMARKS if name != "wmt14_en_de"])
+def test_only_one_benchmark_has_another_validation_set(benchmark):
+    refused = (2, "", "prepare.sh: unknown option --newstest2013; see --help.\n")
+    assert run(EXAMPLES / "prepare.sh", benchmark, "--newstest2013") == refused
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_commands_of_old_name_the_new_ones(program, benchmark):
+    old = f"examples/translation/{benchmark}/{program}"
+    new = f"examples/translation/{program} {benchmark}"
+    sentence = f"{program}: the benchmark is now an argument: bash {new}"
+    assert run(old) == (2, "", f"{sentence}\n")
+    assert run(EXAMPLES / benchmark / program, "--cpu", "a run") == (
+        *(2, "", f"{sentence} --cpu a\\ run\n"),
+    )
+    assert run(program, cwd=EXAMPLES / benchmark) == (2, "", f"{sentence}\n")
+
+
+@pytest.mark.parametrize("program", [*PROGRAMS, "quickstart.sh"])
+def test_the_programs_run_from_any_folder_and_in_any_folder(program, tmp_path):
+    checkout = tmp_path / "a $(checkout) 'of' mine"
+    copied = checkout / "examples" / "translation"
+    shutil.copytree(EXAMPLES, copied, symlinks=True)
+    words = ("--help",) if program == "quickstart.sh" else ("multi30k_en_de", "--help")
+    command = os.path.relpath(copied / program, tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    for cwd, path in {
+        copied: program,
+        tmp_path / "elsewhere": command,
+        "/": copied / program,
+    }.items():
+        status, printed, errors = run(path, *words, cwd=cwd)
+        assert (status, errors) == (0, "")
+        assert str(checkout) in printed
