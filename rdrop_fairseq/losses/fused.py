@@ -4,8 +4,10 @@
 ``backward`` only scales it. So nothing of the size of all logits is kept for ``backward``, and the
 linear form, which makes the logits itself, never holds all of them at once.
 
-Two layouts: callers give tensors *by view*, ``(M, *, V)``. Once padding is left out everything is
-*by token*, ``(N, M, V)``: the views of a token are neighbours, so that one block holds them all.
+Everything is *by view*: callers give ``(M, *, V)``; without the padding it is ``(M, N, V)``.
+
+Not for ``torch.func``, ``vmap`` or ``torch.compile(fullgraph=True)``, since only the data tell how
+many tokens count: the reference loss works there.
 """
 
 from typing import NamedTuple, Optional
@@ -13,8 +15,8 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.losses.interface import RDropLoss, check_arguments, padding_mask, reduced
-from rdrop_fairseq.losses.kernel import Weights, loss_and_gradient_
+from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights, check_arguments, padding_mask
+from rdrop_fairseq.losses.kernel import loss_and_gradient_, objective_like
 from rdrop_fairseq.options import RDROP_CHUNK_SIZE, REG_ALPHA
 
 # How many logits the linear form makes at a time. On a CPU, measured: fewer slow the matrix
@@ -32,6 +34,7 @@ def fused_rdrop_loss(
     label_smoothing: float = 0.0,
     padding_idx: Optional[int] = None,
     reduce: bool = True,
+    weights: Optional[ViewWeights] = None,
 ) -> RDropLoss:
     """:func:`~rdrop_fairseq.losses.reference.rdrop_loss` that holds one tensor next to the logits.
 
@@ -39,10 +42,11 @@ def fused_rdrop_loss(
     scale it or round it to half precision. Arguments, result and errors are those of the reference;
     differentiating twice raises ``RuntimeError``.
     """
-    check_arguments(logits.shape, target, alpha, label_smoothing)
+    weights = check_arguments(logits.shape, target, alpha, label_smoothing, weights)
     mask = padding_mask(target, padding_idx)
-    weights = Weights(alpha, label_smoothing)
-    return reduced(_RDropOfLogits.apply(logits, target, mask, weights), mask, reduce)
+    plan = _Plan((alpha, label_smoothing, weights))
+    per_token = _RDropOfLogits.apply(logits, target, mask, plan)
+    return _reduced(per_token, mask, reduce)
 
 
 def linear_rdrop_loss(
@@ -54,6 +58,7 @@ def linear_rdrop_loss(
     label_smoothing: float = 0.0,
     padding_idx: Optional[int] = None,
     reduce: bool = True,
+    weights: Optional[ViewWeights] = None,
     chunk_size: Optional[int] = None,
 ) -> RDropLoss:
     """R-Drop of ``logits = features @ weight.T + bias`` that never holds all the logits.
@@ -79,34 +84,50 @@ def linear_rdrop_loss(
             f"features of shape {tuple(features.shape)} do not fit a projection of shape "
             f"{tuple(weight.shape)}: give features (views, *target shape, H) and weight (V, H)"
         )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"a bias of shape {tuple(bias.shape)} does not fit a projection of shape "
+            f"{tuple(weight.shape)}: give ({len(weight)},)"
+        )
     RDROP_CHUNK_SIZE.check(chunk_size)
     shape = torch.Size((*features.shape[:-1], len(weight)))
-    check_arguments(shape, target, alpha, label_smoothing)
+    weights = check_arguments(shape, target, alpha, label_smoothing, weights)
     mask = padding_mask(target, padding_idx)
-    plan = _Plan(Weights(alpha, label_smoothing), chunk_size)
-    return reduced(_RDropOfFeatures.apply(features, weight, bias, target, mask, plan), mask, reduce)
+    plan = _Plan((alpha, label_smoothing, weights), chunk_size)
+    return _reduced(
+        _RDropOfFeatures.apply(features, weight, bias, target, mask, plan), mask, reduce
+    )
+
+
+class _Plan(NamedTuple):
+    """What to compute, how to walk over the tokens, and for which gradients."""
+
+    objective: tuple  # alpha, label smoothing and the weights of the views
+    chunk_size: Optional[int] = None
+    wanted: tuple = ()  # three of bool: the gradients of features, weight and bias
 
 
 class _RDropOfLogits(torch.autograd.Function):
     """Losses of the tokens that count, three ``(N,)``, from logits ``(M, *, V)``."""
 
     @staticmethod
-    def forward(ctx, logits, target, mask, weights):
+    def forward(ctx, logits, target, mask, plan):
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        tokens = logits.movedim(0, -2).unsqueeze(0)  # a leading dimension, for a target without any
+        objective = objective_like(logits.new_empty((), dtype=dtype), *plan.objective)
+        tokens = logits.unsqueeze(1)  # another dimension, for a target without any
         target, mask = target.unsqueeze(0), mask.unsqueeze(0)
         gradient = torch.empty_like(tokens, dtype=dtype) if ctx.needs_input_grad[0] else None
         places = mask.nonzero(as_tuple=True)
         losses = logits.new_empty(3, len(places[0]), dtype=dtype)
-        for block in _blocks(losses.size(1), tokens.shape[-2:].numel(), logits.device):
+        for block in _blocks(losses.size(1), len(logits) * logits.size(-1), logits.device):
             here = tuple(place[block] for place in places)
-            logits_here = tokens[here].to(dtype)
-            losses[:, block] = torch.stack(loss_and_gradient_(logits_here, target[here], weights))
+            logits_here = tokens[(slice(None), *here)].to(dtype)
+            losses[:, block] = torch.stack(loss_and_gradient_(logits_here, target[here], objective))
             if gradient is not None:
-                gradient[here] = logits_here
+                gradient[(slice(None), *here)] = logits_here
         if gradient is not None:
-            gradient[~mask] = 0
-            ctx.save_for_backward(gradient.squeeze(0), mask.squeeze(0))
+            gradient[:, ~mask] = 0
+            ctx.save_for_backward(gradient.squeeze(1), mask.squeeze(0))
         ctx.dtype = logits.dtype
         return _only_loss_differentiable(ctx, losses)
 
@@ -115,22 +136,13 @@ class _RDropOfLogits(torch.autograd.Function):
         _refuse_second_derivatives()
         gradient, mask = ctx.saved_tensors
         factor = grad_loss.new_zeros(mask.shape).masked_scatter_(mask, grad_loss)
-        gradient = _scaled(gradient, factor[..., None, None], ctx.dtype)
-        return gradient.movedim(-2, 0), None, None, None
-
-
-class _Plan(NamedTuple):
-    """How to walk over the tokens, and for which gradients."""
-
-    weights: Weights
-    chunk_size: Optional[int] = None
-    wanted: tuple = ()  # three of bool: the gradients of features, weight and bias
+        return _scaled(gradient, factor.unsqueeze(-1), ctx.dtype), None, None, None
 
 
 class _Gradients(NamedTuple):
     """What a walk makes, in float32 at least; ``None`` for what is not wanted."""
 
-    rows: Optional[Tensor]  # (N, M, H), of the features of the tokens that count
+    rows: Optional[Tensor]  # (M, N, H), of the features of the tokens that count
     weight: Optional[Tensor]  # (V, H)
     bias: Optional[Tensor]  # (V,)
 
@@ -163,7 +175,7 @@ class _RDropOfFeatures(torch.autograd.Function):
         grad_features = None
         if grad_rows is not None:
             grad_features = torch.zeros_like(features)
-            grad_features.movedim(0, -2)[mask] = _scaled(grad_rows, factor, features.dtype)
+            grad_features[:, mask] = _scaled(grad_rows, factor, features.dtype)
         if grad_weight is not None:
             grad_weight = _scaled(grad_weight, factor, weight.dtype)
         if grad_bias is not None:
@@ -183,24 +195,28 @@ def _walk(operands: tuple, plan: _Plan, token_factor: Optional[Tensor] = None) -
     """
     features, weight, bias, target, mask = operands
     dtype = torch.promote_types(features.dtype, torch.float32)
-    rows = features.movedim(0, -2)[mask].to(dtype).contiguous()  # chunks are written in place
+    rows = features[:, mask].to(dtype).contiguous()  # chunks are written in place
     target, weight = target[mask], weight.to(dtype)
+    objective = objective_like(rows, *plan.objective)
     gradients = _no_gradients(rows, weight, plan.wanted)
-    tokens, num_views, _ = rows.shape
+    num_views, tokens, _ = rows.shape
     losses = rows.new_empty(3, tokens)
     size = min(tokens, plan.chunk_size or _chunk_size(num_views * len(weight), rows.device))
-    buffer = rows.new_empty(size * num_views, len(weight))
+    buffer = rows.new_empty(num_views * size, len(weight))
     with torch.autocast(features.device.type, enabled=False):
         for chunk in _slices(tokens, size):
-            inputs = rows[chunk].flatten(0, 1)
+            inputs = rows[:, chunk].flatten(0, 1)
             logits = torch.mm(inputs, weight.t(), out=buffer[: len(inputs)])
             if bias is not None:
                 logits += bias
-            by_token = logits.view(-1, num_views, len(weight))
-            _losses_and_gradient_(by_token, target[chunk], plan.weights, losses[:, chunk])
+            by_view = logits.view(num_views, -1, len(weight))
+            _losses_and_gradient_(by_view, target[chunk], objective, losses[:, chunk])
             if token_factor is not None:
-                by_token *= token_factor[chunk].view(-1, 1, 1)
-            _add_to(gradients, logits, inputs, weight)
+                by_view *= token_factor[chunk].unsqueeze(-1)
+            _add_to(gradients, logits, inputs)
+            if gradients.rows is not None:
+                grad_inputs = torch.mm(logits, weight, out=inputs)  # the features have served
+                rows[:, chunk] = grad_inputs.view(num_views, -1, weight.size(1))
     return losses, gradients
 
 
@@ -213,22 +229,19 @@ def _no_gradients(rows: Tensor, weight: Tensor, wanted: tuple) -> _Gradients:
     )
 
 
-def _losses_and_gradient_(
-    by_token: Tensor, target: Tensor, weights: Weights, losses: Tensor
-) -> None:
-    """The kernel, block by block: logits ``(N, M, V)`` become gradient, ``losses`` is filled."""
-    for block in _blocks(len(by_token), by_token.shape[1:].numel(), by_token.device):
-        losses[:, block] = torch.stack(loss_and_gradient_(by_token[block], target[block], weights))
+def _losses_and_gradient_(logits: Tensor, target: Tensor, objective, losses: Tensor) -> None:
+    """The kernel, block by block: logits ``(M, n, V)`` become gradient, ``losses`` is filled."""
+    for block in _blocks(logits.size(1), len(logits) * logits.size(2), logits.device):
+        of_block = loss_and_gradient_(logits[:, block], target[block], objective)
+        losses[:, block] = torch.stack(of_block)
 
 
-def _add_to(gradients: _Gradients, grad_logits: Tensor, inputs: Tensor, weight: Tensor) -> None:
-    """What one chunk gives to each gradient; that of the features overwrites ``inputs``."""
+def _add_to(gradients: _Gradients, grad_logits: Tensor, inputs: Tensor) -> None:
+    """What one chunk gives to the gradients of weight and bias."""
     if gradients.weight is not None:
         gradients.weight.addmm_(grad_logits.t(), inputs)
     if gradients.bias is not None:
         gradients.bias.add_(grad_logits.sum(0))
-    if gradients.rows is not None:
-        torch.mm(grad_logits, weight, out=inputs)
 
 
 def _chunk_size(logits_per_token: int, device: torch.device) -> int:
@@ -265,7 +278,24 @@ def _refuse_second_derivatives() -> None:
 
 
 def _scaled(gradient: Tensor, factor: Tensor, dtype: torch.dtype) -> Tensor:
-    """``gradient * factor``, rounded to ``dtype`` after the product, so that nothing underflows."""
-    if gradient.dtype == dtype and factor.eq(1).all():
+    """``gradient * factor``, rounded to ``dtype`` after the product, so that nothing underflows.
+
+    The gradient itself only where no second backward pass will need it as it is.
+    """
+    if gradient.dtype == dtype and not _keeps_graph() and factor.eq(1).all():
         return gradient
     return torch.mul(gradient, factor, out=torch.empty_like(gradient, dtype=dtype))
+
+
+def _keeps_graph() -> bool:
+    """Whether the backward pass that runs was asked to retain its graph."""
+    ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return ask is None or ask()  # PyTorch 2.0 does not tell
+
+
+def _reduced(per_token: tuple, mask: Tensor, reduce: bool) -> RDropLoss:
+    """Sums of three ``(N,)``; or three tensors shaped like the mask, with zeros on padding."""
+    if reduce:
+        return RDropLoss(*(values.sum() for values in per_token))
+    zeros = per_token[0].new_zeros(mask.shape)
+    return RDropLoss(*(zeros.masked_scatter(mask, values) for values in per_token))

@@ -1,4 +1,4 @@
-"""What every R-Drop loss takes and returns: the checks, the mask of the padding, the reduction."""
+"""What every R-Drop loss takes and returns: the weights of the views, the checks, the mask."""
 
 from typing import NamedTuple, Optional
 
@@ -8,37 +8,81 @@ from torch import Tensor
 from rdrop_fairseq.options import LABEL_SMOOTHING, REG_ALPHA
 
 
+class ViewWeights(NamedTuple):
+    """How much each part of the loss of M views counts.
+
+    loss = sum_i ``cross_entropy[i]`` CE(z_i) + alpha * sum_ij ``kl[i][j]`` KL(p_i || p_j)
+    """
+
+    cross_entropy: tuple
+    """M numbers."""
+    kl: tuple
+    """M tuples of M numbers, zero on the diagonal."""
+
+
+def rdrop_weights(num_views: int) -> ViewWeights:
+    """R-Drop: every cross-entropy once, and the mean over all ordered pairs of the KL."""
+    share = 1 / (num_views * (num_views - 1))
+    views = range(num_views)
+    kl = tuple(tuple(share if i != j else 0.0 for j in views) for i in views)
+    return ViewWeights((1.0,) * num_views, kl)
+
+
+SIMCUT = ViewWeights((1.0, 0.0), ((0.0, 1.0), (0.0, 0.0)))
+"""Gao et al., NAACL 2022: CE(z_1) + alpha KL(p_1 || p_2), with a gradient through both."""
+LABEL_FREE = ViewWeights((0.0, 0.0), rdrop_weights(2).kl)
+"""The KL alone: targets only say where padding is."""
+TWICE_PLAIN = ViewWeights((2.0,), ((0.0,),))
+"""One view that counts like the two of R-Drop, without a KL."""
+
+
 class RDropLoss(NamedTuple):
     """Sums over the target tokens (or one value per token), in nats."""
 
     loss: Tensor
-    """Label-smoothed cross-entropy summed over the views, plus ``alpha`` times ``kl_loss``."""
+    """The weighted cross-entropies plus ``alpha`` times ``kl_loss``."""
     nll_loss: Tensor
     """Negative log-likelihood of the targets, the mean of the views; carries no gradient."""
     kl_loss: Tensor
-    """Symmetric KL between the views, not yet times ``alpha``; carries no gradient."""
+    """The weighted KLs, for R-Drop the symmetric KL; not yet times ``alpha``, no gradient."""
 
 
 def check_arguments(
-    shape: torch.Size, target: Tensor, alpha: float, label_smoothing: float
-) -> None:
-    """Raise ``ValueError`` with one sentence if no loss can be computed from logits of ``shape``.
+    shape: torch.Size,
+    target: Tensor,
+    alpha: float,
+    label_smoothing: float,
+    weights: Optional[ViewWeights] = None,
+) -> ViewWeights:
+    """The weights of the views, those of R-Drop unless others are given.
 
     Args:
-        shape: ``(M, *, V)``.
+        shape: ``(M, *, V)``, of the logits.
         target: ``(*)``.
+
+    Raises:
+        ValueError: with one sentence, if no loss can be computed from these.
     """
     if len(shape) < 2 or shape[1:-1] != target.shape:
         raise ValueError(
             f"logits of shape {tuple(shape)} do not fit a target of shape {tuple(target.shape)}: "
             "give logits (views, *target shape, classes)"
         )
-    if shape[0] < 2:
+    if weights is None and shape[0] < 2:
         raise ValueError("R-Drop compares views: give the logits of at least two passes")
+    if weights is not None and len(weights.cross_entropy) != shape[0]:
+        raise ValueError(
+            f"the weights are for {len(weights.cross_entropy)} views and the logits have {shape[0]}"
+        )
     if shape[-1] < 2:
         raise ValueError("logits need at least two classes in their last dimension")
+    if isinstance(alpha, Tensor) and alpha.requires_grad:
+        raise ValueError(
+            "alpha (--reg-alpha) gets no gradient from the loss: give a number, or alpha.detach()"
+        )
     REG_ALPHA.check(alpha)
     LABEL_SMOOTHING.check(label_smoothing)
+    return weights or rdrop_weights(shape[0])
 
 
 def padding_mask(target: Tensor, padding_idx: Optional[int]) -> Tensor:
@@ -46,11 +90,3 @@ def padding_mask(target: Tensor, padding_idx: Optional[int]) -> Tensor:
     if padding_idx is None:
         return torch.ones_like(target, dtype=torch.bool)
     return target.ne(padding_idx)
-
-
-def reduced(per_token: tuple, mask: Tensor, reduce: bool) -> RDropLoss:
-    """Sums of three ``(N,)``; or three tensors shaped like the mask, with zeros on padding."""
-    if reduce:
-        return RDropLoss(*(values.sum() for values in per_token))
-    zeros = per_token[0].new_zeros(mask.shape)
-    return RDropLoss(*(zeros.masked_scatter(mask, values) for values in per_token))

@@ -1,67 +1,92 @@
-"""The closed-form gradient of R-Drop on one block of logits, and its derivation."""
+"""The closed-form gradient of the weighted loss on one block of logits, and its derivation."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.losses.interface import RDropLoss
+from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights
 from rdrop_fairseq.losses.reference import label_smoothed
 
 
-class Weights(NamedTuple):
-    """The two numbers that weigh the parts of the loss."""
+class Objective(NamedTuple):
+    """Everything that weighs the parts of the loss, as tensors next to the logits."""
 
     alpha: float
     label_smoothing: float
+    cross_entropy: Tensor  # (M, 1), a_i
+    kl: Tensor  # (M, M), b_ij
 
 
-# One token has M views with logits z_i; p_i = softmax(z_i), l_i = log p_i, and t is the smoothed
-# distribution of the target. Let u_i = l_i - mean_j l_j. Because
+def objective_like(
+    logits: Tensor, alpha: float, label_smoothing: float, weights: ViewWeights
+) -> Objective:
+    """The objective with the dtype and on the device of ``logits``."""
+    cross_entropy = logits.new_tensor(weights.cross_entropy).unsqueeze(1)
+    return Objective(alpha, label_smoothing, cross_entropy, logits.new_tensor(weights.kl))
+
+
+# One token has M views with logits z_i; p_i = softmax(z_i), l_i = log p_i, t is the smoothed
+# distribution of the target, a_i and b_ij are the weights (b_ii = 0):
 #
-#     sum_{i<j} (a_i - a_j)(b_i - b_j) = M sum_i a_i (b_i - mean_j b_j),
-#
-# the mean symmetric KL over the M (M-1) / 2 pairs needs no loop over pairs:
-#
-#     KL = 1 / (M (M-1)) sum_{i<j} <p_i - p_j, l_i - l_j> = 1 / (M-1) sum_i <p_i, u_i>
+#     loss = sum_i a_i <-t, l_i> + alpha KL
+#     KL   = sum_ij b_ij <p_i, l_i - l_j> = sum_i <p_i, e_i>
+#     e_i  = sum_j b_ij (l_i - l_j) = sum_j K_ij l_j,     K_ii = sum_j b_ij,  K_ij = -b_ij
 #
 # With dp_i/dz_i = diag(p_i) - p_i p_i^T and dl_i/dz_i = I - 1 p_i^T:
 #
-#     dKL/dz_i   = 1 / (M-1) [ p_i (u_i - <p_i, u_i>) + p_i - mean_j p_j ]
-#     dCE/dz_i   = p_i - t
-#     dloss/dz_i = p_i (1 + w - w <p_i, u_i> + w u_i) - w mean_j p_j - t,     w = alpha / (M-1)
+#     dKL/dz_i from p_i, and from l_i in e_i:   p_i (e_i - <p_i, e_i>)  +  0
+#              from l_i in e_j:                 sum_j b_ji (p_i - p_j)
 #
-# For two views, with d = log p - log q, this is p - t + alpha/2 [p (d - <p, d>) + p - q].
-def loss_and_gradient_(logits: Tensor, target: Tensor, weights: Weights) -> RDropLoss:
+# (the 0: sum_j b_ij (p_i - p_i)). So with c_i = sum_j b_ji
+#
+#     dloss/dz_i = p_i (a_i + alpha (c_i - <p_i, e_i>)) + alpha (p_i e_i - sum_j b_ji p_j) - a_i t
+#
+# For R-Drop with two views, a = (1, 1), b_12 = b_21 = 1/2 and d = log p - log q, this is
+# p - t + alpha/2 [p (d - <p, d>) + p - q].
+#
+# A class that a view excludes (l = -inf, p = 0) has p e = 0 * inf, which counts as 0; where another
+# view does not exclude it, that view's p e is infinite.
+def loss_and_gradient_(logits: Tensor, target: Tensor, objective: Objective) -> RDropLoss:
     """Turn logits into the gradient of the loss with respect to them, and return the loss.
 
     Args:
-        logits: ``(N, M, V)``, the views of a token next to each other, float32 or float64;
-            overwritten with the gradient.
+        logits: ``(M, N, V)``, float32 or float64; overwritten with the gradient.
         target: ``(N,)``.
-        weights: alpha and label smoothing.
+        objective: what :func:`objective_like` makes.
 
     Returns:
         :class:`RDropLoss` of three ``(N,)``, in nats.
     """
-    num_views, classes = logits.shape[1:]
-    share = weights.label_smoothing / (classes - 1)
-    kl_weight = weights.alpha / (num_views - 1)
-    index = target.view(-1, 1, 1).expand(-1, num_views, 1)
+    alpha, epsilon, a, b = objective
+    classes = logits.size(-1)
+    share = epsilon / (classes - 1)
+    index = target.view(1, -1, 1).expand(len(a), -1, 1)
 
     log_probs = logits.log_softmax(-1)
     probs = log_probs.exp()
     nll = -log_probs.gather(-1, index).squeeze(-1)
-    smoothed = label_smoothed(nll, -log_probs.sum(-1), weights.label_smoothing, classes)
+    smoothed = label_smoothed(nll, -log_probs.sum(-1), epsilon, classes)
 
-    excess = log_probs.sub_(log_probs.sum(1, keepdim=True), alpha=1 / num_views)
-    mean_excess = torch.mul(probs, excess, out=logits).sum(-1)
-    kl = mean_excess.sum(1).div(num_views - 1).clamp(min=0)  # rounding may fall below zero
+    excess = mixed(b.sum(1).diag() - b, log_probs)
+    weighted = excess.mul_(probs).nan_to_num_(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
+    kl_by_view = weighted.sum(-1)
+    kl = kl_by_view.sum(0).clamp(min=0)  # rounding may fall below zero
+    loss = (a * smoothed).sum(0) + (alpha * kl if alpha else 0)
 
-    row_factor = (1 + kl_weight - kl_weight * mean_excess).unsqueeze(-1)
-    factor = torch.add(row_factor, excess, alpha=kl_weight, out=logits)
-    common = probs.sum(1, keepdim=True).mul_(-kl_weight / num_views).sub_(share)
-    torch.addcmul(common, probs, factor, out=logits)
-    on_target = logits.new_full((), weights.label_smoothing + share - 1).expand(index.shape)
+    if not alpha:
+        torch.mul(probs, a.unsqueeze(-1), out=logits)
+    else:
+        row_factor = a + alpha * (b.sum(0).unsqueeze(1) - kl_by_view)
+        torch.mul(probs, row_factor.unsqueeze(-1), out=logits)
+        logits.add_(weighted.sub_(mixed(b.t(), probs)), alpha=alpha)
+    if share:
+        logits.sub_(share * a.unsqueeze(-1))
+    on_target = ((epsilon + share - 1) * a).unsqueeze(-1).expand(index.shape)
     logits.scatter_add_(-1, index, on_target)
-    return RDropLoss(smoothed.sum(1) + weights.alpha * kl, nll.mean(1), kl)
+    return RDropLoss(loss, nll.mean(0), kl)
+
+
+def mixed(matrix: Tensor, views: Tensor) -> Tensor:
+    """``sum_j matrix[i, j] views[j]``: ``(M, ...)`` from ``(M, M)`` and ``(M, ...)``."""
+    return torch.mm(matrix, views.flatten(1)).view(views.shape)

@@ -13,7 +13,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.losses.interface import RDropLoss, check_arguments, padding_mask, reduced
+from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights, check_arguments, padding_mask
 from rdrop_fairseq.options import REG_ALPHA
 
 
@@ -24,6 +24,7 @@ def rdrop_loss(
     label_smoothing: float = 0.0,
     padding_idx: Optional[int] = None,
     reduce: bool = True,
+    weights: Optional[ViewWeights] = None,
 ) -> RDropLoss:
     """R-Drop (Liang et al., NeurIPS 2021, arXiv 2106.14448, eq. 4) from the views' logits.
 
@@ -34,15 +35,19 @@ def rdrop_loss(
     and nothing is divided by the number of tokens. To train, divide ``loss`` by the number of
     target tokens of *one* view. With two views this is the paper's equation.
 
+    A class with a logit of minus infinity in every view counts for nothing; where one view alone
+    excludes it, the KL is infinite. Works with ``torch.func``, ``vmap`` and ``torch.compile``.
+
     Args:
         logits: ``(M, *, V)``, the unnormalised scores of ``M >= 2`` views. float16 and bfloat16
             are computed in float32, float32 and float64 as they are.
         target: ``(*)``, class indices, the same for every view.
-        alpha: weight of the KL (the paper's default for translation is 5).
+        alpha: weight of the KL (the paper's default for translation is 5), a number.
         label_smoothing: mass taken from the target and spread evenly over the other ``V - 1``
             classes, as fairseq's ``label_smoothed_nll_loss`` does.
         padding_idx: targets of this class count for nothing and get no gradient.
         reduce: sum over tokens; otherwise every field has the shape of ``target``.
+        weights: of each view's cross-entropy and each KL, where they are not R-Drop's.
 
     Returns:
         :class:`RDropLoss`, in nats.
@@ -51,13 +56,18 @@ def rdrop_loss(
         ValueError: shapes that do not fit, fewer than two views or classes, or an ``alpha`` or
             ``label_smoothing`` out of range.
     """
-    check_arguments(logits.shape, target, alpha, label_smoothing)
+    weights = check_arguments(logits.shape, target, alpha, label_smoothing, weights)
     mask = padding_mask(target, padding_idx)
-    log_probs = log_softmax(logits[:, mask])
-    nll = -log_probs.gather(-1, target[mask].expand(len(logits), -1).unsqueeze(-1)).squeeze(-1)
+    log_probs = log_softmax(logits.masked_fill(~mask.unsqueeze(-1), 0))
+    index = target.where(mask, torch.zeros_like(target)).expand(log_probs.shape[:-1])
+    nll = -log_probs.gather(-1, index.unsqueeze(-1)).squeeze(-1)
     smoothed = label_smoothed(nll, -log_probs.sum(-1), label_smoothing, logits.size(-1))
-    kl = symmetric_kl(log_probs)
-    return reduced((smoothed.sum(0) + alpha * kl, nll.mean(0).detach(), kl.detach()), mask, reduce)
+    kl = weighted_kl(log_probs, weights.kl)
+    cross_entropy = sum(a * view for a, view in zip(weights.cross_entropy, smoothed) if a)
+    each = cross_entropy + alpha * kl, nll.mean(0).detach(), kl.detach()
+    zero = each[0].new_zeros(())
+    each = [torch.where(mask, values, zero) for values in each]
+    return RDropLoss(*(values.sum() if reduce else values for values in each))
 
 
 def log_softmax(logits: Tensor) -> Tensor:
@@ -72,20 +82,34 @@ def label_smoothed(nll: Tensor, negative_sum: Tensor, epsilon: float, classes: i
     Args:
         nll: negative log-probability of the target.
         negative_sum: negative sum of the log-probabilities of all classes, the same shape.
-        epsilon: the smoothing mass.
+        epsilon: the smoothing mass; with 0 an impossible class (infinite ``negative_sum``) is none
+            of its business.
         classes: how many classes there are.
     """
     share = epsilon / (classes - 1)
-    return (1 - epsilon - share) * nll + share * negative_sum
+    return (1 - epsilon - share) * nll + share * negative_sum if epsilon else nll
 
 
-def symmetric_kl(log_probs: Tensor) -> Tensor:
-    """``1/2 [KL(p || q) + KL(q || p)]`` of views ``(M, N, V)``: ``(N,)``, the mean over all pairs.
+def weighted_kl(log_probs: Tensor, weights: tuple) -> Tensor:
+    """``sum_ij weights[i][j] KL(p_i || p_j)`` of views ``(M, *, V)``: ``(*)``.
 
-    The two directions collapse to ``1/2 sum_v (p_v - q_v)(log p_v - log q_v)``. No term is
-    negative, so the sum cancels nothing and is never below zero.
+    What two directions have in common collapses to ``(p_v - q_v)(log p_v - log q_v)``. No such
+    term is negative, so that R-Drop's KL cancels nothing and is never below zero.
     """
     probs = log_probs.exp()
-    pairs = list(combinations(range(len(log_probs)), 2))
-    total = sum(((probs[a] - probs[b]) * (log_probs[a] - log_probs[b])).sum(-1) for a, b in pairs)
-    return total / (2 * len(pairs))
+    total = log_probs.new_zeros(log_probs.shape[1:-1])
+    for i, j in combinations(range(len(log_probs)), 2):
+        both = min(weights[i][j], weights[j][i])
+        factor_i, factor_j = weights[i][j] - both, weights[j][i] - both
+        parts = [(both, probs[i] - probs[j]), (factor_i, probs[i]), (-factor_j, probs[j])]
+        total = total + sum(
+            factor * times_difference(p, log_probs[i], log_probs[j])
+            for factor, p in parts
+            if factor
+        )
+    return total
+
+
+def times_difference(factor: Tensor, log_p: Tensor, log_q: Tensor) -> Tensor:
+    """``sum_v factor_v (log p_v - log q_v)``, where 0 times infinity is 0."""
+    return (factor * (log_p - log_q).masked_fill(factor == 0, 0)).sum(-1)

@@ -338,6 +338,34 @@ def test_a_second_backward_pass_adds_the_same_again(loss_function):
 
 
 @pytest.mark.parametrize("loss_function", FUSED)
+def test_a_gradient_that_is_changed_in_place_does_not_change_the_next(loss_function):
+    *operands, target = random_case()
+    loss = loss_function(*operands, target, 5.0, 0.1, PAD).loss
+    gradients = torch.autograd.grad(loss, operands, retain_graph=True)
+    kept = [gradient.clone() for gradient in gradients]
+    for gradient in gradients:
+        gradient.zero_()
+    torch.testing.assert_close(list(torch.autograd.grad(loss, operands)), kept)
+
+
+def test_logits_gradient_that_is_changed_in_place_does_not_change_the_next():
+    *operands, target = random_case()
+    logits = torch.nn.functional.linear(*operands).detach().requires_grad_()
+    loss = fused_rdrop_loss(logits, target, 5.0, 0.1, PAD).loss
+    (gradient,) = torch.autograd.grad(loss, logits, retain_graph=True)
+    kept = gradient.clone()
+    gradient.zero_()
+    torch.testing.assert_close(torch.autograd.grad(loss, logits)[0], kept)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (10,), (11, 1)])
+def test_a_bias_of_another_shape_is_refused(shape):
+    features, weight, _, target = random_case()
+    with pytest.raises(ValueError, match="a bias of shape .* does not fit a projection"):
+        linear_rdrop_loss(features, weight, torch.zeros(shape).double(), target)
+
+
+@pytest.mark.parametrize("loss_function", FUSED)
 def test_a_target_without_dimensions(loss_function):
     features, weight, bias, target = random_case(tokens=1)
     found = loss_function(features[:, 0], weight, bias, target[0], 5.0, 0.1, PAD, reduce=False)

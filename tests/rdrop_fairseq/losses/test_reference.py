@@ -7,11 +7,20 @@ from functools import partial
 import pytest
 import torch
 from helpers.constants import PAD
+from helpers.dropped_terms import DROPPED_TERMS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Categorical, kl_divergence
 
-from rdrop_fairseq.losses import reference
+from rdrop_fairseq.losses import fused, reference
+from rdrop_fairseq.losses.fused import fused_rdrop_loss
+from rdrop_fairseq.losses.interface import (
+    LABEL_FREE,
+    SIMCUT,
+    TWICE_PLAIN,
+    ViewWeights,
+    rdrop_weights,
+)
 from rdrop_fairseq.losses.reference import rdrop_loss
 
 
@@ -67,7 +76,7 @@ def test_gradient_is_the_closed_form():
         torch.testing.assert_close(logits.grad[row], closed_form, rtol=1e-10, atol=1e-12)
 
 
-def kl_without_p_minus_q(log_probs):
+def kl_without_p_minus_q(log_probs, weights):
     """The right value, with a gradient that lacks the KL's ``p - q``."""
     p, q = log_probs.exp()
     return ((p - q) * (log_probs[0] - log_probs[1]).detach()).sum(-1) / 2
@@ -76,7 +85,7 @@ def kl_without_p_minus_q(log_probs):
 @pytest.mark.parametrize(
     ("name", "broken"),
     [
-        ("symmetric_kl", kl_without_p_minus_q),
+        ("weighted_kl", kl_without_p_minus_q),
         ("label_smoothed", lambda nll, negative_sum, epsilon, classes: nll),
     ],
 )
@@ -115,7 +124,7 @@ def test_padding_columns_change_nothing(extra, seed, pad_logit):
     padded_total = rdrop_loss(padded, padded_target, 5.0, 0.1, padding_idx=PAD)
     (padded_gradient,) = torch.autograd.grad(padded_total.loss, padded)
 
-    assert padded_total == total
+    torch.testing.assert_close(padded_total, total, rtol=1e-14, atol=0)
     assert torch.equal(padded_gradient[:, :-extra], gradient)
     assert not padded_gradient[:, -extra:].any()
 
@@ -219,3 +228,81 @@ print(rdrop_loss(torch.randn(2, 3, 5), torch.tensor([0, 1, 2])).loss.item() > 0)
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert finished.stdout.strip() == "True"
+
+
+WEIGHTS = {
+    "R-Drop": rdrop_weights(2),
+    "SimCut": SIMCUT,
+    "label-free": LABEL_FREE,
+    "unequal": ViewWeights((1.0, 0.5), ((0.0, 0.7), (0.2, 0.0))),
+    "three views": ViewWeights((1, 0, 2), ((0, 0.1, 0.2), (0.3, 0, 0.4), (0.5, 0.6, 0))),
+}
+
+
+def weighted_loss_from_the_definitions(logits, target, alpha, epsilon, weights):
+    total = 0
+    for i, view in enumerate(logits):
+        entropy = loss_from_the_definitions(view.expand(2, -1, -1), target, 0.0, epsilon)[0] / 2
+        total = total + weights.cross_entropy[i] * entropy
+        for j, other in enumerate(logits):
+            kl = kl_divergence(Categorical(logits=view), Categorical(logits=other)).sum()
+            total = total + alpha * weights.kl[i][j] * kl
+    return total
+
+
+@pytest.mark.parametrize("loss_function", [rdrop_loss, fused_rdrop_loss])
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_any_weights_follow_from_the_definitions(name, loss_function):
+    weights = WEIGHTS[name]
+    logits, target = random_case(views=len(weights.cross_entropy))
+    total = loss_function(logits, target, 3.0, 0.1, weights=weights)
+    expected = weighted_loss_from_the_definitions(logits, target, 3.0, 0.1, weights)
+    torch.testing.assert_close(total.loss, expected, rtol=1e-10, atol=1e-10)
+    (gradient,) = torch.autograd.grad(total.loss, logits)
+    (expected_gradient,) = torch.autograd.grad(expected, logits)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("broken", DROPPED_TERMS)
+@pytest.mark.parametrize("name", ["R-Drop", "SimCut", "unequal", "three views"])
+def test_with_any_weights_a_dropped_term_is_noticed(monkeypatch, name, broken):
+    monkeypatch.setattr(fused, "loss_and_gradient_", broken)
+    with pytest.raises(AssertionError):
+        test_any_weights_follow_from_the_definitions(name, fused_rdrop_loss)
+
+
+@pytest.mark.parametrize("loss_function", [rdrop_loss, fused_rdrop_loss])
+def test_one_view_can_count_twice(loss_function):
+    logits, target = random_case(views=1)
+    both = logits.detach().expand(2, -1, -1)
+    once = loss_function(logits, target, 5.0, 0.1, weights=TWICE_PLAIN)
+    twice = rdrop_loss(both, target, 5.0, 0.1)
+    torch.testing.assert_close(once, twice)
+    with pytest.raises(ValueError, match="weights are for 1 views and the logits have 2"):
+        loss_function(both, target, weights=TWICE_PLAIN)
+
+
+@pytest.mark.parametrize("loss_function", [rdrop_loss, fused_rdrop_loss])
+def test_an_alpha_that_wants_a_gradient_is_refused(loss_function):
+    logits, target = random_case()
+    with pytest.raises(ValueError, match="--reg-alpha.* gets no gradient"):
+        loss_function(logits, target, torch.tensor(5.0, requires_grad=True))
+
+
+def loss_value(logits, target):
+    return rdrop_loss(logits, target, 5.0, 0.1, PAD).loss
+
+
+def test_torch_func_and_compile_work_on_the_reference():
+    logits, target = random_case()
+    target[1] = PAD
+    logits = logits.detach()
+    twin = logits.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(loss_value(twin, target), twin)
+    torch.testing.assert_close(torch.func.grad(loss_value)(logits, target), expected)
+    batches = torch.stack([logits, logits.flip(0)])
+    each = torch.func.vmap(loss_value, in_dims=(0, None))(batches, target)
+    torch.testing.assert_close(each, torch.stack([loss_value(b, target) for b in batches]))
+    compiled = torch.compile(loss_value, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(twin, target), loss_value(twin, target))
+    torch.testing.assert_close(torch.autograd.grad(compiled(twin, target), twin)[0], expected)
