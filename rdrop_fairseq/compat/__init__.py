@@ -16,6 +16,7 @@ from fairseq.file_io import PathManager
 from fairseq.logging import progress_bar
 from fairseq.trainer import Trainer
 
+from rdrop_fairseq.compat.batches import resume_with_first_batches
 from rdrop_fairseq.compat.checkpoints import checkpoint_types, copy_whole, explain_refusal
 from rdrop_fairseq.compat.data import keep_last_batch, restore_numpy_names
 from rdrop_fairseq.compat.encoder import disable_encoder_fast_path
@@ -59,6 +60,7 @@ def mend_checkpoints() -> None:
 def mend_training() -> None:
     Trainer.train_step = overflow_without_gpu(leave_out_empty_batches(Trainer.train_step))
     Trainer._set_seed = seed_ranks_apart(Trainer._set_seed)
+    Trainer.get_train_iterator = resume_with_first_batches(Trainer.get_train_iterator)
     progress_bar.progress_bar = open_log_once(progress_bar.progress_bar)
     if "fairseq_cli.train" in sys.modules:
         train = sys.modules["fairseq_cli.train"]
