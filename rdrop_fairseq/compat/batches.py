@@ -7,12 +7,11 @@ import os
 def resume_with_first_batches(get_train_iterator):
     """A training that is resumed after epoch 1 gets other batches than an uninterrupted one.
 
-    Every fairseq loads the data and builds the batches once, in the first epoch of a process, and
-    keeps them with all that the epoch decided: the seed, the shuffling (``--curriculum``),
-    ``--fix-batches-to-gpus`` and what the data workers know. In a resumed process that is another
-    epoch. The rest of it trains on some sentences again and on others never. Here the resumed
-    process, too, begins with epoch 1. Batches that fairseq builds for every epoch are the same in
-    both, and stay as they are.
+    Every fairseq loads the data and builds the batches in the first epoch of a process, and then
+    keeps them with all that this epoch decided: the seed, whether to shuffle (``--curriculum``),
+    ``--fix-batches-to-gpus`` and the random numbers of its data workers. For a resumed process that
+    is another epoch, so that it trains on some sentences again and on others never. Here it, too,
+    begins with epoch 1. Batches that fairseq builds in every epoch are the same in both.
     """
 
     @functools.wraps(get_train_iterator)
@@ -23,7 +22,7 @@ def resume_with_first_batches(get_train_iterator):
         iterator = get_train_iterator(trainer, epoch, *args, load_dataset=False, **kwargs)
         if iterator is first:
             iterator.epoch = epoch
-            if iterator.reuse_dataloader:
+            if getattr(iterator, "reuse_dataloader", False):
                 keep_first_epoch(iterator, trainer.cfg)
         return iterator
 
@@ -31,10 +30,10 @@ def resume_with_first_batches(get_train_iterator):
 
 
 def builds_every_epoch(trainer) -> bool:
-    """Whether fairseq loads another shard (``data-bin1:data-bin2``) in every epoch or, in some
-    tasks, builds other batches.
+    """Whether every epoch has a shard of its own (``data-bin1:data-bin2``) or rebuilds its batches.
 
-    ``translation_multi_simple_epoch`` knows of its shards only once it has loaded one.
+    ``translation_multi_simple_epoch`` knows of its shards only once it has loaded one, hence the
+    look at the path.
     """
     return (
         os.pathsep in getattr(trainer.cfg.task, "data", "")
@@ -44,9 +43,10 @@ def builds_every_epoch(trainer) -> bool:
 
 
 def keep_first_epoch(iterator, cfg) -> None:
-    """Order the batches as ``fairseq-train`` asks for in epoch 1, and leave the data in epoch 1.
+    """Order the batches of every epoch as ``fairseq-train`` orders those of the first.
 
-    The latter only where workers load the data, who never learn of a later epoch.
+    Workers that stay alive from epoch to epoch never learn of a later one: their data stay in the
+    first as well.
     """
     ordered_batches = iterator.ordered_batches
     fix_batches_to_gpus = cfg.distributed_training.fix_batches_to_gpus

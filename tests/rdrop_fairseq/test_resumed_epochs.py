@@ -33,9 +33,7 @@ SETTINGS = {
     "R-Drop": (*TINY_TRANSFORMER, *RDROP),
     "label smoothing": PLAIN,
     "shuffled after epoch 1": (*PLAIN, "--curriculum=1"),
-    "shuffled after epoch 2": (*PLAIN, "--curriculum=2"),
-    "two batches an update": (*PLAIN, "--update-freq=2", "--max-tokens=100"),
-    "two workers": (*PLAIN, "--num-workers=2"),
+    "two batches, two workers": (*PLAIN, "--update-freq=2", "--max-tokens=100", "--num-workers=2"),
     "shards": (*PLAIN, "--curriculum=2"),
     "other batches in each epoch": (*PLAIN, "--update-epoch-batch-itr=True"),
     "seed of the epoch": (*PLAIN, "--update-ordered-indices-seed"),
@@ -115,6 +113,11 @@ def middle_of(epoch, folder) -> Path:
     )
 
 
+def updates_of(folder) -> int:
+    """How many updates the last checkpoint has behind it."""
+    return torch.load(folder / "checkpoint_last.pt")["optimizer_history"][-1]["num_updates"]
+
+
 def weights(folder) -> dict:
     model = torch.load(folder / "checkpoint_last.pt")["model"]
     return {name: value for name, value in model.items() if not NEVER_TRAINED.search(name)}
@@ -148,18 +151,18 @@ def test_resumed_at_the_end_of_an_epoch(corpus, uninterrupted, tmp_path, setting
 
 @pytest.mark.parametrize("setting", ["R-Drop", "label smoothing"])
 def test_killed_again_and_again(corpus, uninterrupted, tmp_path, setting):
-    """Within epochs 2 and 3, while the checkpoint at their end is made, and just after it."""
-    length = len(sentences(uninterrupted(setting))) // EPOCHS
-    for moment, count in (
-        ("update", length + 4),
-        ("writing", 2),
-        ("saved", 2),
-        ("update", 5),
-        ("copying", 2),
-        ("saved", 2),
+    """Within epochs 2 and 3, while the checkpoint at their end is saved, and just after that."""
+    for moment, count, last_update in (
+        ("update", 12, 9),
+        ("writing", 3, 15),
+        ("saved", 1, 16),  # the end of epoch 2
+        ("update", 5, 18),
+        ("copying", 2, 21),
+        ("saved", 1, 24),  # the end of epoch 3
     ):
         prepare = partial(befall, killed, moment, count)
         assert train(setting, corpus, tmp_path, prepare=prepare) == -9
+        assert updates_of(tmp_path) == last_update
     assert train(setting, corpus, tmp_path) == 0
     assert_same_weights(tmp_path, uninterrupted(setting))
 
@@ -177,7 +180,7 @@ def test_every_epoch_trains_on_every_sentence_once(corpus, uninterrupted, tmp_pa
         assert sorted(trained) == list(range(200))
 
 
-@pytest.mark.parametrize("setting", ["label smoothing", "shuffled after epoch 1", "shards"])
+@pytest.mark.parametrize("setting", ["shuffled after epoch 1", "shards"])
 def test_uninterrupted_training_is_as_without_the_patch(corpus, uninterrupted, tmp_path, setting):
     assert train(setting, corpus, tmp_path, prepare=leave_batches_to_fairseq) == 0
     assert sentences(tmp_path) == sentences(uninterrupted(setting))
@@ -189,7 +192,7 @@ def test_resumed_with_smaller_batches(corpus, uninterrupted, tmp_path):
     expected, resumed = uninterrupted("label smoothing"), tmp_path / "resumed"
     checkpoint = middle_of(2, expected)
     assert resume("label smoothing", corpus, checkpoint, resumed, "--max-tokens=150") == 0
-    assert torch.load(resumed / "checkpoint_last.pt")["extra_state"]["train_iterator"]["epoch"] == 5
+    assert updates_of(resumed) > updates_of(expected)
 
 
 def test_resumed_after_the_end_of_the_epoch(corpus, uninterrupted, tmp_path):
