@@ -136,17 +136,12 @@ def sentences(folder) -> list:
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_resumed_in_the_middle_of_an_epoch(corpus, uninterrupted, tmp_path, setting):
-    expected, resumed = uninterrupted(setting), tmp_path / "resumed"
-    assert resume(setting, corpus, middle_of(2, expected), resumed) == 0
-    assert_same_weights(resumed, expected)
-
-
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_resumed_at_the_end_of_an_epoch(corpus, uninterrupted, tmp_path, setting):
-    expected, resumed = uninterrupted(setting), tmp_path / "resumed"
-    assert resume(setting, corpus, expected / "checkpoint2.pt", resumed) == 0
-    assert_same_weights(resumed, expected)
+def test_resumed_in_the_middle_of_an_epoch_and_at_its_end(corpus, uninterrupted, tmp_path, setting):
+    expected = uninterrupted(setting)
+    for checkpoint in (middle_of(2, expected), expected / "checkpoint2.pt"):
+        resumed = tmp_path / checkpoint.stem
+        assert resume(setting, corpus, checkpoint, resumed) == 0
+        assert_same_weights(resumed, expected)
 
 
 @pytest.mark.parametrize("setting", ["R-Drop", "label smoothing"])
