@@ -16,7 +16,7 @@ import fairseq
 import numpy as np
 import torch
 
-from rdrop_fairseq.compat import checkpoints, data, encoder, training, user_dir
+from rdrop_fairseq.compat import batches, checkpoints, data, encoder, training, user_dir
 
 logger = logging.getLogger(__name__)
 
@@ -145,6 +145,14 @@ PATCHES = (
         EVERY,
         "When fp16 overflows on a machine without a GPU, training stops with `Torch not compiled "
         "with CUDA enabled` where it should lower its loss scale and go on.",
+    ),
+    Patch(
+        "fairseq.trainer:Trainer.get_train_iterator",
+        batches.resume_with_first_batches,
+        always,
+        EVERY,
+        "A training that is resumed after its first epoch goes on with other batches than it had: "
+        "it trains on some sentences twice and on others never.",
     ),
     Patch(
         "fairseq.trainer:Trainer._set_seed",

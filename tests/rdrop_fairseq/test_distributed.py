@@ -14,6 +14,7 @@ import pytest
 import torch
 from helpers.constants import NEVER_TRAINED, RDROP, TIED, TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.launch import start
+from helpers.ranks import rank_options
 
 import rdrop_fairseq  # noqa: F401  (its allow-list lets torch.load read fairseq's checkpoints)
 
@@ -130,14 +131,6 @@ def start_rank(rank, folder, *command):
     with open(folder / f"output{rank}", "w") as output:
         masks = {"MASKS": str(folder / f"masks{rank}.pt")}
         return start(*command, stdout=output, environment=masks)
-
-
-def rank_options(rank, folder):
-    """The flags with which two processes on CPUs find each other (through a file: no port)."""
-    return (
-        *("--distributed-world-size=2", f"--distributed-rank={rank}", "--distributed-no-spawn"),
-        *("--distributed-backend=gloo", f"--distributed-init-method=file://{folder}/rendezvous"),
-    )
 
 
 def train_all(trainings, ranks, data, folder):
