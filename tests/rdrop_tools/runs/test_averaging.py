@@ -158,7 +158,7 @@ def test_a_missing_parameter(saved):
 def test_a_torn_checkpoint(saved, tmp_path, kept):
     whole, torn = saved(whole=state(1), torn=state(2))
     torn.write_bytes(torn.read_bytes()[:kept])
-    with pytest.raises(SystemExit, match="torn.pt is cut short, or no checkpoint") as error:
+    with pytest.raises(SystemExit, match="torn.pt is cut short, or not a checkpoint") as error:
         run("--inputs", whole, torn, "--out", tmp_path / "average.pt")
     assert "\n" not in str(error.value)
     assert sorted(names(tmp_path.iterdir())) == ["torn.pt", "whole.pt"]
