@@ -65,7 +65,9 @@ class Checkout:
             program = folder / ".venv" / "bin" / name
             program.write_text(STAND_IN)
             program.chmod(0o755)
-        (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
+        python = folder / ".venv" / "bin" / "python"  # a link would lose the packages of the tests
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        python.chmod(0o755)
         self.has_gpu(False)
 
     def has_gpu(self, answer):
