@@ -8,7 +8,7 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
 from fairseq.modules import AdaptiveSoftmax, FairseqDropout
 
-from rdrop_fairseq.heads import LogitsHead, choose_head
+from rdrop_fairseq import heads  # not its names: it may be what imported fairseq, and so this
 from rdrop_fairseq.losses.interface import RDropLoss
 from rdrop_fairseq.views.repeat import repeat_sample, split_views
 
@@ -51,7 +51,7 @@ class RDropCriterion(FairseqCriterion):
             logging_output.update(n_correct=n_correct.item(), total=total.item())
         return losses.loss, sample_size, logging_output
 
-    def loss_of_views(self, head: LogitsHead, output, target, reduce: bool) -> RDropLoss:
+    def loss_of_views(self, head: "heads.LogitsHead", output, target, reduce: bool) -> RDropLoss:
         """The loss of what the head gives for each view.
 
         Args:
@@ -62,12 +62,12 @@ class RDropCriterion(FairseqCriterion):
         """
         raise NotImplementedError
 
-    def head(self, model) -> LogitsHead:
+    def head(self, model) -> "heads.LogitsHead":
         """The model's head, chosen at the first batch and again when the model no longer fits."""
         if self._head is None:
             check_model(model, self.reg_alpha)
         if self._head is None or not self._head.fits(model):
-            self._head = choose_head(
+            self._head = heads.choose_head(
                 model, self.rdrop_loss, self.rdrop_chunk_size, needs_logits=self.report_accuracy
             )
             logger.info("R-Drop loss: %s", self._head.name)
