@@ -51,15 +51,15 @@ class FairseqFinder(MetaPathFinder):
 
 
 class RegisteringSpec(ModuleSpec):
-    """The specification of fairseq, to which Python says when the import begins and ends.
+    """The specification of fairseq: Python tells it when the import of fairseq begins and ends.
 
-    It does so in every version by setting ``_initializing``. To wait for the end of the loader's
-    ``exec_module`` would be too late for an import that has begun.
+    To tell it, every version of Python sets ``_initializing``. To wrap the loader's ``exec_module``
+    would not help when the import has already begun.
     """
 
     def __setattr__(self, name, value):
         ends = name == "_initializing" and not value
-        if ends and "fairseq" in sys.modules:  # where it is not after an error
+        if ends and "fairseq" in sys.modules:  # after an error it is not
             sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, FairseqFinder)]
             register()
         super().__setattr__(name, value)

@@ -6,7 +6,8 @@ import math
 import torch
 from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
-from fairseq.modules import AdaptiveSoftmax, FairseqDropout
+from fairseq.modules import AdaptiveSoftmax, FairseqDropout, LayerDropModuleList
+from fairseq.modules.quant_noise import quant_noise
 
 from rdrop_fairseq import heads  # not its names: it may be what imported fairseq, and so this
 from rdrop_fairseq.losses.interface import RDropLoss
@@ -91,10 +92,16 @@ def check_model(model: torch.nn.Module, alpha: float) -> None:
             "an adaptive softmax does not give: train without --adaptive-softmax-cutoff"
         )
     if alpha > 0 and not has_dropout(model):
+        shared = (
+            " (LayerDrop and quantisation noise, which this model has, are drawn once for both)"
+            if has_shared_noise(model)
+            else ""
+        )
         logger.warning(
-            "every dropout of this model is 0, so both R-Drop passes are the same, their KL "
+            "every dropout of this model is 0, so both R-Drop passes are the same%s, their KL "
             "is 0 and the second pass is wasted: set --dropout (or --attention-dropout, "
-            "--activation-dropout)"
+            "--activation-dropout)",
+            shared,
         )
 
 
@@ -105,4 +112,13 @@ def has_dropout(model: torch.nn.Module) -> bool:
         (isinstance(module, dropouts) and module.p > 0)
         or (isinstance(module, torch.nn.RNNBase) and module.dropout > 0)
         for module in model.modules()
+    )
+
+
+def has_shared_noise(model: torch.nn.Module) -> bool:
+    """Whether layers or weights are dropped: once for a batch, so for both passes alike."""
+    modules = list(model.modules())
+    hooks = (hook for module in modules for hook in module._forward_pre_hooks.values())
+    return any(isinstance(module, LayerDropModuleList) for module in modules) or any(
+        hook.__module__ == quant_noise.__module__ for hook in hooks
     )

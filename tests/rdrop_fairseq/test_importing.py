@@ -1,4 +1,4 @@
-"""A loss needs PyTorch alone; the plugin registers itself once fairseq is imported, in any order."""
+"""A loss needs PyTorch alone; the plugin registers when fairseq is imported, in any order."""
 
 import pytest
 from helpers.launch import run
@@ -22,7 +22,7 @@ def python(code, **options):
 
 @pytest.fixture
 def broken(tmp_path):
-    """A folder with a fairseq that cannot be imported unless ``REPAIRED`` is set."""
+    """A folder with a fairseq that cannot be imported."""
     package = tmp_path / "fairseq"
     package.mkdir()
     (package / "__init__.py").write_text("raise ValueError('mutable default')\n")
