@@ -1,15 +1,9 @@
 """R-Drop (Liang et al., NeurIPS 2021) for fairseq.
 
-Importing the package registers the criteria and patches fairseq for today's PyTorch. Where fairseq
-is not installed, ``rdrop_fairseq.losses`` still serves plain PyTorch.
+With this package imported, fairseq gets its criteria and the patches for today's PyTorch: at once,
+or as soon as fairseq is imported. ``rdrop_fairseq.losses`` serves plain PyTorch, without fairseq.
 """
 
-from importlib.util import find_spec
+from rdrop_fairseq.registration import register_with_fairseq
 
-if find_spec("fairseq") is not None:
-    from rdrop_fairseq import criterions  # noqa: F401
-    from rdrop_fairseq.compat.checkpoints import allow_checkpoint_types
-    from rdrop_fairseq.compat.patches import apply_patches
-
-    allow_checkpoint_types()
-    apply_patches()
+register_with_fairseq()

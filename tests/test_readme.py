@@ -5,7 +5,9 @@ import re
 
 import pytest
 import torch
-from helpers.constants import REPOSITORY
+from helpers.constants import RDROP as CRITERION
+from helpers.constants import REPOSITORY, TINY_TRANSFORMER
+from helpers.launch import run
 
 from rdrop_fairseq.compat.patches import PATCHES
 from rdrop_fairseq.criterions.rdrop_label_smoothed_cross_entropy import (
@@ -49,6 +51,30 @@ def test_the_table_of_flags_is_that_of_the_criterion():
 def test_the_table_says_what_help_says(option):
     default = "auto" if option.default is None else option.default
     assert f"| `{option.flag}` | {default} | {option.help} |\n" in README
+
+
+(ON_A_CPU,) = re.findall(r"\(on a CPU: (.*?)[;)]", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("flags", re.findall(r"`(.*?)`", ON_A_CPU))
+def test_a_precision_that_is_listed_for_a_cpu_is_half_there(trainer, flags):
+    one, sample = trainer(*TINY_TRANSFORMER, *CRITERION, *flags.split(), "--rdrop-loss=reference")
+    types = set()
+    one.model.register_forward_hook(lambda model, inputs, output: types.add(output[0].dtype))
+    one.train_step([sample])
+    assert types == {torch.float16}
+
+
+def test_the_user_dir_of_ones_own_registers_both(tmp_path):
+    """The README's example, given to a program of fairseq."""
+    (example,) = (block for block in code_blocks("python") if "register_criterion" in block)
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "__init__.py").write_text(example)
+    (name,) = re.findall(r'@register_criterion\("(\w+)"\)', example)
+    said = run("fairseq-train", f"--user-dir={own}", "--help").stdout
+    choices = re.search(r"--criterion \{(.*?)\}", said)[1].split(",")
+    assert {"rdrop_label_smoothed_cross_entropy", name} <= set(choices)
 
 
 def test_the_list_of_patches_is_the_table_of_compat():

@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import errno
 import functools
 import os
 import pickle
@@ -16,6 +17,9 @@ from fairseq.file_io import PathManager
 
 CHECKS_TYPES = torch.__version__ >= (2, 6)
 """Whether this PyTorch checks the types in a checkpoint: ``torch.load(weights_only=True)``."""
+
+SEEK_BEFORE_THE_BEGINNING = errno.EINVAL
+"""What ``torch.load`` does with a file that is too short, and the system refuses."""
 
 
 def allow_checkpoint_types() -> None:
@@ -54,20 +58,26 @@ def checkpoint_types() -> list:
     return [argparse.Namespace, *arrays, *broadcast]
 
 
-class CheckpointError(Exception):
-    """Why a checkpoint was not loaded, in a sentence for the user."""
+class CheckpointError(RuntimeError, OSError, EOFError, pickle.UnpicklingError):
+    """Why a checkpoint was not loaded, in a sentence for the user.
+
+    It is all that ``torch.load`` raises for a damaged file: whoever catches that catches this.
+    """
 
 
 def explain_refusal(load_checkpoint):
-    """PyTorch does not name a damaged file, and tells how to load a hostile one anyway."""
+    """PyTorch does not name a damaged file, and tells how to load a hostile one anyway.
+
+    Errors of the system, such as a missing file, a folder or a broken disk, stay as they are.
+    """
 
     @functools.wraps(load_checkpoint)
     def load_or_explain(path, *args, **kwargs):
         try:
             return load_checkpoint(path, *args, **kwargs)
-        except FileNotFoundError:
-            raise
         except (pickle.UnpicklingError, OSError, RuntimeError, EOFError) as error:
+            if isinstance(error, OSError) and error.errno != SEEK_BEFORE_THE_BEGINNING:
+                raise
             raise CheckpointError(why_not_loaded(path, error)) from None
 
     return load_or_explain
@@ -99,10 +109,12 @@ def copy_atomically(copy):
 
     @functools.wraps(copy)
     def copy_and_rename(src_path, dst_path, overwrite=False):
-        if not PathManager.supports_rename(dst_path):
+        if not overwrite or not PathManager.supports_rename(dst_path):
             return copy(src_path, dst_path, overwrite)
-        copied = copy(src_path, f"{dst_path}.tmp", overwrite=True)
-        os.replace(f"{dst_path}.tmp", dst_path)
-        return copied
+        part = f"{dst_path}.tmp"
+        copied = copy(src_path, part, overwrite)
+        if copied:
+            os.replace(part, dst_path)
+        return dst_path if copied == part else copied
 
     return copy_and_rename

@@ -1,7 +1,7 @@
 """Every patch of fairseq in one table: what is replaced, in which versions, and why.
 
-fairseq is archived. Importing the plugin applies the patches that the installed versions need, for
-every criterion. ``RDROP_FAIRSEQ_PATCHES=off`` leaves fairseq as it is, for whoever looks for the
+fairseq is archived. The plugin applies the patches that the installed versions need, for every
+criterion. ``RDROP_FAIRSEQ_PATCHES=off`` leaves fairseq as it is, for whoever looks for the
 cause of a difference; what loading checkpoints safely needs is not a patch and stays.
 """
 
@@ -9,7 +9,6 @@ import logging
 import os
 import pkgutil
 import re
-import sys
 from typing import Callable, NamedTuple
 
 import fairseq
@@ -139,8 +138,8 @@ PATCHES = (
         "some are forgotten at the end of an epoch, and that update is too large.",
     ),
     Patch(
-        "fairseq.trainer:Trainer.train_step",
-        training.overflow_without_gpu,
+        "fairseq.trainer:torch",
+        training.torch_without_gpu,
         always,
         EVERY,
         "When fp16 overflows on a machine without a GPU, training stops with `Torch not compiled "
@@ -171,10 +170,10 @@ PATCHES = (
         "often as it was opened, and training at last stops with `Too many open files`.",
     ),
     Patch(
-        "fairseq_cli.train:train",
+        "fairseq.checkpoint_utils:load_checkpoint",
         training.stop_at_max_update,
-        lambda: "fairseq_cli.train" in sys.modules,
-        "all, in `fairseq-train`",
+        always,
+        EVERY,
         "A training that has reached `--max-update` makes one update more each time that it is "
         "started again.",
     ),

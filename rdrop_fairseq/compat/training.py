@@ -3,9 +3,8 @@
 import functools
 import logging
 import os
-from unittest import mock
+import types
 
-import torch
 from fairseq import utils
 
 
@@ -45,33 +44,47 @@ def seed_ranks_apart(set_seed):
     return set_seed_of_rank
 
 
-def overflow_without_gpu(train_step):
+def torch_without_gpu(torch):
     """Every fairseq moves a tensor to the GPU when fp16 overflows, even with ``--cpu``.
 
     Training then stops with ``Torch not compiled with CUDA enabled``, where on a GPU it lowers the
-    loss scale and goes on.
+    loss scale and goes on. That is the one place at which fairseq's trainer calls
+    ``torch.tensor``: PyTorch for this module, with a ``tensor`` that stays where there is no GPU.
     """
 
-    @functools.wraps(train_step)
-    def train_step_on_its_device(trainer, *args, **kwargs):
-        if trainer.cuda:
-            return train_step(trainer, *args, **kwargs)
-        with mock.patch.object(torch.Tensor, "cuda", lambda tensor: tensor):
-            return train_step(trainer, *args, **kwargs)
+    class TensorForOverflow(torch.Tensor):
+        def cuda(self, *args, **kwargs):
+            tensor = self.as_subclass(torch.Tensor)
+            return tensor.cuda(*args, **kwargs) if torch.cuda.is_available() else tensor
 
-    return train_step_on_its_device
+    class TorchOfTrainer(types.ModuleType):
+        @staticmethod
+        def tensor(*args, **kwargs):
+            return torch.tensor(*args, **kwargs).as_subclass(TensorForOverflow)
+
+        def __getattr__(self, name):
+            return getattr(torch, name)
+
+    return TorchOfTrainer("torch")
 
 
-def stop_at_max_update(train):
-    """fairseq makes one update more each time a training at its ``--max-update`` is continued."""
+def stop_at_max_update(load_checkpoint):
+    """fairseq makes one update more each time a training at its ``--max-update`` is continued.
 
-    @functools.wraps(train)
-    def train_unless_done(cfg, trainer, task, epoch_itr):
-        if 0 < cfg.optimization.max_update <= trainer.get_num_updates():
-            return [None], True
-        return train(cfg, trainer, task, epoch_itr)
+    It looks at ``--max-update`` after an update, but at ``--max-epoch`` before an epoch, and reads
+    the latter when it has loaded the checkpoint. However fairseq was started, it loads it with
+    this function.
+    """
 
-    return train_unless_done
+    @functools.wraps(load_checkpoint)
+    def load_and_leave_no_epoch_if_done(cfg, trainer, **kwargs):
+        loaded = load_checkpoint(cfg, trainer, **kwargs)
+        optimization = trainer.cfg.optimization
+        if 0 < optimization.max_update <= trainer.get_num_updates():
+            optimization.max_epoch = -1  # 0 would mean that there is no last epoch
+        return loaded
+
+    return load_and_leave_no_epoch_if_done
 
 
 def open_log_once(progress_bar):

@@ -6,9 +6,10 @@ import math
 import torch
 from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
-from fairseq.modules import AdaptiveSoftmax, FairseqDropout
+from fairseq.modules import AdaptiveSoftmax, FairseqDropout, LayerDropModuleList
+from fairseq.modules.quant_noise import quant_noise
 
-from rdrop_fairseq.heads import LogitsHead, choose_head
+from rdrop_fairseq import heads  # not its names: it may be what imported fairseq, and so this
 from rdrop_fairseq.losses.interface import RDropLoss
 from rdrop_fairseq.views.repeat import repeat_sample, split_views
 
@@ -51,7 +52,7 @@ class RDropCriterion(FairseqCriterion):
             logging_output.update(n_correct=n_correct.item(), total=total.item())
         return losses.loss, sample_size, logging_output
 
-    def loss_of_views(self, head: LogitsHead, output, target, reduce: bool) -> RDropLoss:
+    def loss_of_views(self, head: "heads.LogitsHead", output, target, reduce: bool) -> RDropLoss:
         """The loss of what the head gives for each view.
 
         Args:
@@ -62,12 +63,12 @@ class RDropCriterion(FairseqCriterion):
         """
         raise NotImplementedError
 
-    def head(self, model) -> LogitsHead:
+    def head(self, model) -> "heads.LogitsHead":
         """The model's head, chosen at the first batch and again when the model no longer fits."""
         if self._head is None:
             check_model(model, self.reg_alpha)
         if self._head is None or not self._head.fits(model):
-            self._head = choose_head(
+            self._head = heads.choose_head(
                 model, self.rdrop_loss, self.rdrop_chunk_size, needs_logits=self.report_accuracy
             )
             logger.info("R-Drop loss: %s", self._head.name)
@@ -91,10 +92,16 @@ def check_model(model: torch.nn.Module, alpha: float) -> None:
             "an adaptive softmax does not give: train without --adaptive-softmax-cutoff"
         )
     if alpha > 0 and not has_dropout(model):
+        shared = (
+            " (LayerDrop and quantisation noise, which this model has, are drawn once for both)"
+            if has_shared_noise(model)
+            else ""
+        )
         logger.warning(
-            "every dropout of this model is 0, so both R-Drop passes are the same, their KL "
+            "every dropout of this model is 0, so both R-Drop passes are the same%s, their KL "
             "is 0 and the second pass is wasted: set --dropout (or --attention-dropout, "
-            "--activation-dropout)"
+            "--activation-dropout)",
+            shared,
         )
 
 
@@ -105,4 +112,13 @@ def has_dropout(model: torch.nn.Module) -> bool:
         (isinstance(module, dropouts) and module.p > 0)
         or (isinstance(module, torch.nn.RNNBase) and module.dropout > 0)
         for module in model.modules()
+    )
+
+
+def has_shared_noise(model: torch.nn.Module) -> bool:
+    """Whether layers or weights are dropped: once for a batch, so for both passes alike."""
+    modules = list(model.modules())
+    hooks = (hook for module in modules for hook in module._forward_pre_hooks.values())
+    return any(isinstance(module, LayerDropModuleList) for module in modules) or any(
+        hook.__module__ == quant_noise.__module__ for hook in hooks
     )

@@ -2,13 +2,21 @@
 
 import argparse
 import collections
+import errno
+import io
 import json
+import os
 import pickle
+import re
+import shutil
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from fairseq import checkpoint_utils, file_io
 from fairseq.data import data_utils
 from fairseq.logging import progress_bar
 from fairseq.trainer import Trainer
@@ -113,6 +121,87 @@ def test_a_checkpoint_that_would_run_a_command_is_refused(tmp_path):
     with pytest.raises(pickle.UnpicklingError, match="system"):
         loads({"args": RunsACommand(marker)}, tmp_path / "checkpoint.pt")
     assert not marker.exists()
+
+
+@pytest.fixture
+def two_files(tmp_path):
+    """The paths of a file that holds ``new`` and of one that holds ``old``."""
+    for name in ("new", "old"):
+        (tmp_path / name).write_text(name)
+    return str(tmp_path / "new"), str(tmp_path / "old")
+
+
+class PathManagerOfIopath:
+    """Copies as the ``PathManager`` of the package iopath does."""
+
+    @staticmethod
+    def copy(src_path, dst_path, overwrite):
+        if Path(dst_path).exists() and not overwrite:
+            return False
+        shutil.copyfile(src_path, dst_path)
+        return True
+
+    _path_handlers = {}
+
+
+@pytest.mark.parametrize("iopath", [None, PathManagerOfIopath])
+@pytest.mark.parametrize("overwrite", [{}, {"overwrite": False}, {"overwrite": True}])
+def test_a_copy_does_and_returns_what_fairseqs_does(monkeypatch, two_files, iopath, overwrite):
+    new, old = two_files
+    monkeypatch.setattr(file_io, "IOPathManager", iopath)
+    returned = file_io.PathManager.copy(new, old, **overwrite)
+    content = Path(old).read_text()
+    Path(old).write_text("old")
+    assert returned == file_io.PathManager.copy.__wrapped__(new, old, **overwrite)
+    assert content == Path(old).read_text()
+    assert sorted(path.name for path in Path(old).parent.iterdir()) == ["new", "old"]
+
+
+def test_a_copy_that_iopath_reports_as_failed_changes_nothing(monkeypatch, two_files):
+    failing = SimpleNamespace(copy=lambda **arguments: False, _path_handlers={})
+    monkeypatch.setattr(file_io, "IOPathManager", failing)
+    assert file_io.PathManager.copy(*two_files, overwrite=True) is False
+    assert Path(two_files[1]).read_text() == "old"
+
+
+def damaged_checkpoints():
+    """What may be in place of a checkpoint: {what: bytes}."""
+    whole = io.BytesIO()
+    torch.save({"model": {str(number): torch.zeros(50) for number in range(20)}}, whole)
+    content = whole.getvalue()
+    return {
+        "nothing": b"",
+        "the beginning": content[:100],
+        "nearly all": content[:-100],
+        "no pickle": b"\xff" * 100,
+    }
+
+
+@pytest.mark.parametrize(("what", "content"), damaged_checkpoints().items())
+def test_a_damaged_checkpoint_is_an_error_of_the_kind_that_it_was(tmp_path, what, content):
+    """So that a program which catches what fairseq raises without the plugin still does."""
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(content)
+    with pytest.raises(Exception) as original:
+        checkpoint_utils.load_checkpoint_to_cpu.__wrapped__(str(path))
+    with pytest.raises(original.type, match=f"{path} is cut short, or not a checkpoint of fairseq"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(path))
+
+
+def test_a_folder_is_not_called_a_damaged_checkpoint(tmp_path):
+    with pytest.raises(IsADirectoryError, match=re.escape(str(tmp_path))) as error:
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path))
+    assert "cut short" not in str(error.value)
+
+
+def test_an_error_of_the_disk_is_not_called_a_damaged_checkpoint(tmp_path, monkeypatch):
+    def read(*arguments, **options):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    (tmp_path / "checkpoint.pt").touch()
+    monkeypatch.setattr(torch, "load", read)
+    with pytest.raises(OSError, match="^.Errno 5. Input/output error$"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "checkpoint.pt"))
 
 
 def test_an_empty_last_batch_changes_no_update(trainer):

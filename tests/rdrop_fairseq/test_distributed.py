@@ -16,7 +16,7 @@ from helpers.constants import NEVER_TRAINED, RDROP, TIED, TINY_TRANSFORMER, TRAI
 from helpers.launch import start
 from helpers.ranks import rank_options
 
-import rdrop_fairseq  # noqa: F401  (its allow-list lets torch.load read fairseq's checkpoints)
+import rdrop_fairseq.compat.checkpoints  # noqa: F401  (lets torch.load read checkpoints)
 
 # What --user-dir loads here: the plugin, with pytorch_ddp made to work on a CPU, a checkpoint from
 # every rank, and the beginning of every dropout mask written down.

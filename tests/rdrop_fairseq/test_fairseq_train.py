@@ -3,20 +3,23 @@
 import json
 import re
 import shutil
+from importlib.util import find_spec
 
 import pytest
 import torch
 from helpers.constants import PLUGIN, RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
+from helpers.faults import contents
 from helpers.launch import run
 
-import rdrop_fairseq  # noqa: F401  (its allow-list lets torch.load read fairseq's checkpoints)
+import rdrop_fairseq.compat.checkpoints  # noqa: F401  (lets torch.load read checkpoints)
 
+TRAIN_PY = find_spec("fairseq_cli.train").origin
 MODEL = (*TINY_TRANSFORMER, "--dropout=0.1")
 
 
-def train(data, folder, *arguments, **options):
+def train(data, folder, *arguments, program=("fairseq-train",), **options):
     return run(
-        *("fairseq-train", data, *TRAINING, f"--save-dir={folder}", "--log-format=json"),
+        *(*program, data, *TRAINING, f"--save-dir={folder}", "--log-format=json"),
         *arguments,
         **options,
     )
@@ -75,6 +78,19 @@ def test_resumes_from_its_checkpoint_and_continues(trained, corpus, tmp_path):
     output = train(corpus.translation, folder, *longer).stdout
     assert re.search(r"Loaded checkpoint .*checkpoint_last.pt \(epoch .* @ 6 updates\)", output)
     assert [int(update["num_updates"]) for update in logged(output, "train_inner")] == [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    "program", [["fairseq-train"], ["python", "-m", "fairseq_cli.train"], ["python", TRAIN_PY]]
+)
+def test_a_training_at_its_max_update_makes_no_update_more(trained, corpus, tmp_path, program):
+    finished, arguments, _ = trained
+    folder = shutil.copytree(finished, tmp_path / "again")
+    before = contents(folder)
+    output = train(corpus.translation, folder, *arguments, program=program).stdout
+    assert "@ 6 updates" in output and "done training" in output
+    assert not logged(output, "train_inner")
+    assert contents(folder) == before
 
 
 def test_validates_like_the_plain_criterion_through_fairseq_validate(trained, corpus):

@@ -12,7 +12,7 @@ from helpers.constants import NEVER_TRAINED, RDROP, TINY_TRANSFORMER, TRAINING, 
 from helpers.injection import inject, kill_this_process, raise_disk_full
 from helpers.launch import fork
 
-import rdrop_fairseq  # noqa: F401  (its allow-list lets torch.load read fairseq's checkpoints)
+import rdrop_fairseq.compat.checkpoints  # noqa: F401  (lets torch.load read checkpoints)
 
 pytestmark = pytest.mark.faults
 SAVES_OFTEN = (  # saves between epochs, as train.sh of WMT14 does, and after them, as the others do

@@ -4,6 +4,8 @@ fairseq runs --fp16 on a CPU in two forms and --bf16 not at all; there, and wher
 be exact, the loss is called as the fp16 optimizer calls it: scaled, and the gradient divided.
 """
 
+from functools import partial
+
 import pytest
 import torch
 from fairseq.modules import FairseqDropout
@@ -178,3 +180,30 @@ def test_overflow_lowers_the_scale_and_the_next_good_batch_trains(trainer, flags
     assert one.get_num_updates() == 1
     after = flat(one.model.parameters())
     assert after.isfinite().all() and not torch.equal(after, before)
+
+
+@pytest.mark.parametrize("flags", FP16.values(), ids=FP16)
+def test_no_tensor_outside_fairseqs_trainer_changes_its_way_to_a_gpu(trainer, monkeypatch, flags):
+    """Not even while an update overflows, in which fairseq sends a tensor there."""
+    one, sample = trainer(*WITH_RDROP, *flags, f"--fp16-init-scale={2**24}")
+    ways, train_step, zero_grad = [], one.task.train_step, one.zero_grad
+
+    def note(function, *arguments, **options):
+        ways.append(torch.Tensor.cuda)
+        return function(*arguments, **options)
+
+    original = torch.Tensor.cuda
+    monkeypatch.setattr(one.task, "train_step", partial(note, train_step))
+    monkeypatch.setattr(one, "zero_grad", partial(note, zero_grad))
+    assert one.train_step([sample]) is None
+    assert ways == [original] * 3  # before the update, in it and after the overflow
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_overflow_of_fairseqs_trainer_stays_on_the_cpu():
+    from fairseq import trainer
+
+    for value in (trainer.torch.tensor(0.0).cuda(), trainer.torch.tensor(0.0).cuda(None)):
+        assert type(value) is torch.Tensor and value.device.type == "cpu"
+    with pytest.raises((AssertionError, RuntimeError)):
+        torch.tensor(0.0).cuda(non_blocking=True)

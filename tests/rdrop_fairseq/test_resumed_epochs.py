@@ -17,7 +17,7 @@ from helpers.injection import inject, kill_this_process
 from helpers.launch import fork
 from helpers.ranks import rank_options
 
-import rdrop_fairseq  # noqa: F401  (its allow-list lets torch.load read fairseq's checkpoints)
+import rdrop_fairseq.compat.checkpoints  # noqa: F401  (lets torch.load read checkpoints)
 
 EPOCHS = 4
 FOUR_EPOCHS = (

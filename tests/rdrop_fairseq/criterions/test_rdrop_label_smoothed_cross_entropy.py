@@ -152,6 +152,24 @@ def test_no_dropout_at_all_is_warned_of_once(transformer, caplog):
     warnings = [message for message in caplog.messages if "every dropout" in message]
     assert len(warnings) == 1
     assert "--attention-dropout" in warnings[0]
+    assert "LayerDrop" not in warnings[0]
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        ("--encoder-layerdrop=0.5", "--encoder-layers=4"),
+        ("--decoder-layerdrop=0.5", "--decoder-layers=4"),
+        ("--quant-noise-pq=0.5", "--quant-noise-pq-block-size=4"),
+    ],
+)
+def test_noise_that_both_views_share_is_warned_of_by_name(transformer, caplog, noise):
+    setup = transformer(*NO_DROPOUT, *noise)
+    setup.model.train()
+    _, _, log = setup.criterion(setup.model, setup.sample)
+    assert log["kl_loss"] == pytest.approx(0, abs=1e-5)
+    (warning,) = (message for message in caplog.messages if "every dropout" in message)
+    assert "LayerDrop and quantisation noise, which this model has, are drawn once" in warning
 
 
 @pytest.mark.parametrize(
