@@ -140,6 +140,14 @@ PATCHES = (
     ),
     Patch(
         "fairseq.trainer:Trainer.train_step",
+        training.tell_criterion_the_update,
+        always,
+        EVERY,
+        "The criterion does not know the number of the update, which the options "
+        "`--rdrop-start-update`, `--rdrop-ramp-updates` and `--rdrop-every` need.",
+    ),
+    Patch(
+        "fairseq.trainer:Trainer.train_step",
         training.overflow_without_gpu,
         always,
         EVERY,

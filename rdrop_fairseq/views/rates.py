@@ -1,0 +1,54 @@
+"""A second pass with another dropout rate than the first (Liang et al. 2021, section 4)."""
+
+import contextlib
+from typing import Callable, Optional
+
+import torch
+from fairseq.modules import FairseqDropout
+from torch import Tensor
+
+from rdrop_fairseq.views.cutoff import cut_tokens
+from rdrop_fairseq.views.repeat import Group, repeat_sample
+
+
+class TwoRates:
+    """Two views from two passes, since one dropout module serves all rows of a pass."""
+
+    num_views = 2
+
+    def __init__(self, second_rate: float, cutoff: float = 0.0):
+        self.second_rate = second_rate
+        self.cutoff = cutoff
+
+    def groups(self, model, run: Callable, sample: dict, chosen: Optional[Tensor]) -> list:
+        """As :meth:`~rdrop_fairseq.views.repeat.RepeatedViews.groups`."""
+        first = run(sample)
+        if chosen is None:
+            chosen = torch.ones(len(first), dtype=torch.bool)
+        many, one = chosen.nonzero().squeeze(1), (~chosen).nonzero().squeeze(1)
+        groups = [Group(one, first[one.to(first.device)].unsqueeze(0))] if len(one) else []
+        if len(many):
+            again = repeat_sample(sample, chosen.long())
+            cut = cut_tokens(model, self.cutoff, torch.ones(len(many), dtype=torch.bool))
+            with dropout_rate(model, self.second_rate), cut:
+                second = run(again)
+            groups.append(Group(many, torch.stack([first[many.to(first.device)], second])))
+        return groups
+
+
+@contextlib.contextmanager
+def dropout_rate(model: torch.nn.Module, rate: float):
+    """Give every dropout of the model whose rate is not 0 another rate, for a while."""
+    with contextlib.ExitStack() as restore:
+        for module, name in dropouts(model):
+            restore.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, rate)
+        yield
+
+
+def dropouts(model: torch.nn.Module) -> list:
+    """``[(module, attribute)]`` of the rates in a model that are not 0."""
+    kinds = (FairseqDropout, torch.nn.modules.dropout._DropoutNd)
+    found = [(module, "p") for module in model.modules() if isinstance(module, kinds)]
+    found += [(m, "dropout") for m in model.modules() if isinstance(m, torch.nn.RNNBase)]
+    return [(module, name) for module, name in found if getattr(module, name) > 0]
