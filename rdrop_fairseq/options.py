@@ -183,7 +183,12 @@ SIMCUT = (
         "alpha * KL(p || q), q from the pass with the cutoff; normalised by its target tokens",
     ),
     VIEW_CUTOFF._replace(default=0.05),
-    *SCHEDULE,
+    *SCHEDULE[:-1],
+    RDROP_SHARE._replace(
+        help="share of the sentences of each batch that get a second pass: these count with "
+        "alpha / share, the others with their plain loss, so that the expected gradient is that "
+        "of SimCut"
+    ),
     *LOSS,
 )
 """What SimCut adds to them."""

@@ -1,14 +1,13 @@
 """The one way through a training pass: sample, views, model, head, loss, log."""
 
 import logging
-import math
 from typing import Optional
 
 import torch
 from fairseq.criterions import FairseqCriterion
-from fairseq.logging import metrics
 from fairseq.modules import AdaptiveSoftmax
 
+from rdrop_fairseq.criterions.log import log_views
 from rdrop_fairseq.heads import LogitsHead, choose_head, unwrapped
 from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights
 from rdrop_fairseq.schedule import Schedule
@@ -44,11 +43,17 @@ class RDropCriterion(FairseqCriterion):
         """
         if not model.training:
             return super().forward(model, sample, reduce=reduce)
+        if self.schedule.alpha > 0:
+            self.head(model)  # a model that is refused is refused now, not at a late start
         alpha = self.alpha_now()
-        if alpha == 0:
-            loss, sample_size, logging_output = super().forward(model, sample, reduce=reduce)
-            logging_output.update(kl_loss=0, rdrop_ntokens=0, rdrop_alpha=0)
-            return loss, sample_size, logging_output
+        if alpha > 0:
+            return self.forward_views(model, sample, alpha, reduce)
+        loss, sample_size, logging_output = super().forward(model, sample, reduce=reduce)
+        logging_output.update(kl_loss=0, rdrop_ntokens=0, rdrop_alpha=0)
+        return loss, sample_size, logging_output
+
+    def forward_views(self, model, sample, alpha: float, reduce: bool):
+        """As :meth:`forward`, where sentences have several views and the KL the weight alpha."""
         target = model.get_targets(sample, None)
         groups = self.groups(model, sample)
         losses = self.loss_of_groups(groups, target, alpha, reduce)
@@ -131,31 +136,34 @@ class RDropCriterion(FairseqCriterion):
         return RDropLoss(*(torch.cat(values)[order].flatten() for values in zip(*rows)))
 
     def rdrop_ntokens(self, groups, target, ntokens):
-        """How many target tokens have several views."""
+        """How many of the target tokens have several views: of one type on every rank."""
         if self.share == 1:
             return ntokens
-        many = [target[group.sentences] for group in groups if len(group.output) > 1]
-        return sum(tokens.ne(self.padding_idx).sum() for tokens in many) + target.new_zeros(())
+        many = sum(
+            target[group.sentences].ne(self.padding_idx).sum()
+            for group in groups
+            if len(group.output) > 1
+        )
+        return ntokens * many / target.ne(self.padding_idx).sum()
 
     def accuracy(self, model, groups, target) -> dict:
-        """Correct tokens and all tokens, over every view."""
-        counts = [
-            self.compute_accuracy(
-                model,
-                (group.output.flatten(0, 1), None),
-                {"target": target[group.sentences].repeat(len(group.output), 1)},
-            )
-            for group in groups
-        ]
+        """Correct tokens and all tokens, over every view that has a cross-entropy."""
+        counts = []
+        for group in groups:
+            views = [view for view, share in zip(group.output, self.weights.of_nll()) if share]
+            targets = target[group.sentences].repeat(len(views), 1)
+            output = torch.cat(views), None
+            counts.append(self.compute_accuracy(model, output, {"target": targets}))
         n_correct, total = map(sum, zip(*counts))
         return {"n_correct": n_correct.item(), "total": total.item()}
 
     def check_model(self, model) -> None:
-        """Refuse a model that R-Drop cannot train, and warn of one whose views are all the same."""
+        """Refuse a model that cannot be trained, and warn of one whose views are all the same."""
+        self.views.check(unwrapped(model) or model)
         if any(isinstance(module, AdaptiveSoftmax) for module in model.modules()):
             raise NotImplementedError(
-                "rdrop_label_smoothed_cross_entropy needs logits over the whole vocabulary, which "
-                "an adaptive softmax does not give: train without --adaptive-softmax-cutoff"
+                "the KL between two passes needs logits over the whole vocabulary, which an "
+                "adaptive softmax does not give: train without --adaptive-softmax-cutoff"
             )
         if self.views.cutoff == 0 and not dropouts(model):
             logger.warning(
@@ -166,21 +174,6 @@ class RDropCriterion(FairseqCriterion):
 
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:
-        """Log what the parent class logs and, in training, what the views did.
-
-        ``kl_loss`` (bits per target token with several views), ``rdrop_alpha`` (the weight in
-        force) and ``rdrop_share`` (of the target tokens that have several views).
-        """
+        """Log what the parent class logs and, in training, what the views did."""
         super().reduce_metrics(logging_outputs)
-        if not any("rdrop_ntokens" in log for log in logging_outputs):
-            return
-        total = {
-            key: sum(log.get(key, 0) for log in logging_outputs)
-            for key in ("ntokens", "rdrop_ntokens", "rdrop_alpha", "kl_loss")
-        }
-        ntokens, with_views = total["ntokens"], total["rdrop_ntokens"]
-        metrics.log_scalar("rdrop_alpha", total["rdrop_alpha"] / ntokens, ntokens, round=3)
-        metrics.log_scalar("rdrop_share", with_views / ntokens, ntokens, round=3)
-        if with_views > 0:
-            kl_loss = total["kl_loss"] / with_views / math.log(2)
-            metrics.log_scalar("kl_loss", kl_loss, with_views, round=3)
+        log_views(logging_outputs)

@@ -12,14 +12,14 @@ def cut_tokens(model: torch.nn.Module, probability: float, is_cut: Tensor):
     """In one pass of the model, set token embeddings to zero with a probability.
 
     The embeddings are those of ``embed_tokens``, before scale and position. The end of the source
-    and the first position of the decoder's input are never cut.
+    and the first token of the decoder's input are never cut.
 
     Args:
         probability: of each position; with 0 nothing happens.
         is_cut: ``(rows,)`` of bool, the rows of the pass that are cut.
 
     Raises:
-        NotImplementedError: the model's decoder has no ``embed_tokens``.
+        NotImplementedError: as :func:`embeddings`.
     """
     with contextlib.ExitStack() as hooks:
         if probability > 0:
@@ -30,38 +30,45 @@ def cut_tokens(model: torch.nn.Module, probability: float, is_cut: Tensor):
 
 
 def embeddings(model: torch.nn.Module) -> dict:
-    """The ``embed_tokens`` of a model, each with the sides it is called for, in their order."""
+    """The ``embed_tokens`` of a model, each with the sides it is called for, in their order.
+
+    Raises:
+        NotImplementedError: the decoder, or the encoder if there is one, has no ``embed_tokens``.
+    """
     sides = defaultdict(list)
     for side in ("encoder", "decoder"):
-        embedding = getattr(getattr(model, side, None), "embed_tokens", None)
+        part = getattr(model, side, None)
+        embedding = getattr(part, "embed_tokens", None)
         if embedding is not None:
             sides[embedding].append(side)
-    if not any("decoder" in found for found in sides.values()):
-        raise NotImplementedError(
-            "--view-cutoff needs a decoder with embed_tokens, and this model has none: train "
-            "without it"
-        )
+        elif part is not None or side == "decoder":
+            raise NotImplementedError(
+                f"--view-cutoff cuts token embeddings, and the {side} of this model has no "
+                "embed_tokens: train with --view-cutoff 0"
+            )
     return sides
 
 
 def _cut(probability: float, is_cut: Tensor, sides: list):
-    """A forward hook for an embedding that is called once for each of the sides."""
-    calls = iter(sides)
+    """A forward hook for an embedding that serves the sides one after the other."""
+    sides = list(sides)
 
     def set_to_zero(embedding, inputs, output):
-        tokens = inputs[0]
-        kept = source_end(tokens, embedding.padding_idx)
-        if next(calls) == "decoder":
-            kept = torch.zeros_like(kept)
-            kept[:, 0] = True
-        chance = torch.rand(tokens.shape, device=tokens.device)
-        cut = (chance < probability) & is_cut.to(tokens.device).unsqueeze(1) & ~kept
+        side = sides.pop(0) if len(sides) > 1 else sides[0]
+        is_kept = source_end if side == "encoder" else first_token
+        chance = torch.rand(inputs[0].shape, device=inputs[0].device)
+        is_kept = is_kept(inputs[0].ne(embedding.padding_idx))
+        cut = (chance < probability) & is_cut.to(chance.device).unsqueeze(1) & ~is_kept
         return output.masked_fill(cut.unsqueeze(-1), 0)
 
     return set_to_zero
 
 
-def source_end(tokens: Tensor, padding_idx: int) -> Tensor:
-    """``(B, T)`` of bool: the last token of each row that is not padding, left or right."""
-    is_token = tokens.ne(padding_idx)
-    return is_token & is_token.flip(1).cumsum(1).flip(1).eq(1)
+def first_token(mask: Tensor) -> Tensor:
+    """``(B, T)`` of bool: the first position of each row where the mask is true."""
+    return mask & mask.cumsum(1).eq(1)
+
+
+def source_end(mask: Tensor) -> Tensor:
+    """``(B, T)`` of bool: the last such position, with padding on the left or on the right."""
+    return first_token(mask.flip(1)).flip(1)

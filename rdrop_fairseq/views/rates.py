@@ -8,20 +8,31 @@ from fairseq.modules import FairseqDropout
 from torch import Tensor
 
 from rdrop_fairseq.views.cutoff import cut_tokens
-from rdrop_fairseq.views.repeat import Group, repeat_sample
+from rdrop_fairseq.views.repeat import Group, RepeatedViews, repeat_sample
 
 
-class TwoRates:
+class TwoRates(RepeatedViews):
     """Two views from two passes, since one dropout module serves all rows of a pass."""
 
-    num_views = 2
-
     def __init__(self, second_rate: float, cutoff: float = 0.0):
+        super().__init__(2, cutoff)
         self.second_rate = second_rate
-        self.cutoff = cutoff
+
+    def check(self, model: torch.nn.Module) -> None:
+        """Refuse, too, a model that computes its layers again when the rate is the first one's.
+
+        Raises:
+            NotImplementedError: with what to do.
+        """
+        super().check(model)
+        if any(hasattr(module, "precheckpoint_forward") for module in model.modules()):
+            raise NotImplementedError(
+                "--rdrop-second-dropout does not go with --checkpoint-activations, which computes "
+                "both passes again with the dropout rate of the first: train without one of them"
+            )
 
     def groups(self, model, run: Callable, sample: dict, chosen: Optional[Tensor]) -> list:
-        """As :meth:`~rdrop_fairseq.views.repeat.RepeatedViews.groups`."""
+        """As those of the parent class."""
         first = run(sample)
         if chosen is None:
             chosen = torch.ones(len(first), dtype=torch.bool)

@@ -5,7 +5,7 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.views.cutoff import cut_tokens
+from rdrop_fairseq.views.cutoff import cut_tokens, embeddings
 
 # Keys of a sample that hold one row per alignment link, not per sentence.
 NOT_BATCH_FIRST = frozenset({"alignments", "align_weights"})
@@ -27,6 +27,15 @@ class RepeatedViews:
         self.num_views = num_views
         self.cutoff = cutoff
 
+    def check(self, model: torch.nn.Module) -> None:
+        """Refuse a model that cannot have these views.
+
+        Raises:
+            NotImplementedError: with what to do.
+        """
+        if self.cutoff > 0:
+            embeddings(model)
+
     def groups(self, model, run: Callable, sample: dict, chosen: Optional[Tensor]) -> list:
         """The views of a sample, in one pass of the model.
 
@@ -39,34 +48,19 @@ class RepeatedViews:
         Returns:
             A list of :class:`Group`: the sentences with several views, and those with one.
         """
-        batch_size = sample["target"].size(0)
-        repeats = self.num_views if chosen is None else 1 + (self.num_views - 1) * chosen.long()
-        repeated = repeat_sample(sample, repeats)
-        with cut_tokens(model, self.cutoff, self.is_second(chosen, batch_size)):
+        every = torch.ones(sample["target"].size(0), dtype=torch.bool)
+        repeats = 1 + (self.num_views - 1) * (every if chosen is None else chosen).long()
+        first = repeats.cumsum(0) - repeats
+        is_cut = torch.ones(int(repeats.sum()), dtype=torch.bool).index_fill(0, first, False)
+        repeated = repeat_sample(sample, self.num_views if chosen is None else repeats)
+        with cut_tokens(model, self.cutoff, is_cut):
             rows = run(repeated)
         if chosen is None:
             return [Group(slice(None), split_views(rows, self.num_views))]
-        return [
-            Group(sentences, rows[places.to(rows.device)])
-            for sentences, places in self.places(chosen)
-            if len(sentences)
-        ]
-
-    def is_second(self, chosen: Optional[Tensor], batch_size: int) -> Tensor:
-        """Which rows of the repeated sample are not the first view of their sentence."""
-        first = torch.zeros(self.num_views, dtype=torch.bool)
-        first[0] = True
-        if chosen is None:
-            return ~first.repeat(batch_size)
-        return torch.cat([~first if many else ~first[:1] for many in chosen.tolist()])
-
-    def places(self, chosen: Tensor) -> list:
-        """``[((b,) sentences, (M, b) rows)]``: those with several views, and those with one."""
-        repeats = 1 + (self.num_views - 1) * chosen.long()
-        first = repeats.cumsum(0) - repeats
         many, one = chosen.nonzero().squeeze(1), (~chosen).nonzero().squeeze(1)
-        views = torch.arange(self.num_views).unsqueeze(1)
-        return [(many, first[many] + views), (one, first[one].unsqueeze(0))]
+        rows_of_many = first[many] + torch.arange(self.num_views).unsqueeze(1)
+        places = [(many, rows_of_many), (one, first[one].unsqueeze(0))]
+        return [Group(where, rows[row.to(rows.device)]) for where, row in places if len(where)]
 
 
 def choose_sentences(batch_size: int, share: float) -> Optional[Tensor]:
