@@ -55,10 +55,11 @@ def _cut(probability: float, is_cut: Tensor, sides: list):
 
     def set_to_zero(embedding, inputs, output):
         side = sides.pop(0) if len(sides) > 1 else sides[0]
-        is_kept = source_end if side == "encoder" else first_token
-        chance = torch.rand(inputs[0].shape, device=inputs[0].device)
-        is_kept = is_kept(inputs[0].ne(embedding.padding_idx))
-        cut = (chance < probability) & is_cut.to(chance.device).unsqueeze(1) & ~is_kept
+        protected = source_end if side == "encoder" else first_token
+        is_token = inputs[0].ne(embedding.padding_idx)
+        chance = torch.rand(is_token.shape, device=is_token.device)
+        cut = (chance < probability) & is_token & ~protected(is_token)
+        cut &= is_cut.to(cut.device).unsqueeze(1)
         return output.masked_fill(cut.unsqueeze(-1), 0)
 
     return set_to_zero
