@@ -159,7 +159,7 @@ class RDropCriterion(FairseqCriterion):
 
     def check_model(self, model) -> None:
         """Refuse a model that cannot be trained, and warn of one whose views are all the same."""
-        self.views.check(unwrapped(model) or model)
+        self.views.check(unwrapped(model) or model, self.share)
         if any(isinstance(module, AdaptiveSoftmax) for module in model.modules()):
             raise NotImplementedError(
                 "the KL between two passes needs logits over the whole vocabulary, which an "

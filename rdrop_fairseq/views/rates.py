@@ -18,17 +18,22 @@ class TwoRates(RepeatedViews):
         super().__init__(2, cutoff)
         self.second_rate = second_rate
 
-    def check(self, model: torch.nn.Module) -> None:
-        """Refuse, too, a model that computes its layers again when the rate is the first one's.
+    def check(self, model: torch.nn.Module, share: float) -> None:
+        """Refuse, too, models whose second pass would fail or have the wrong rate.
 
         Raises:
             NotImplementedError: with what to do.
         """
-        super().check(model)
+        super().check(model, share)
         if any(hasattr(module, "precheckpoint_forward") for module in model.modules()):
             raise NotImplementedError(
                 "--rdrop-second-dropout does not go with --checkpoint-activations, which computes "
                 "both passes again with the dropout rate of the first: train without one of them"
+            )
+        if share < 1 and any(isinstance(module, torch.nn.RNNBase) for module in model.modules()):
+            raise NotImplementedError(
+                "--rdrop-second-dropout does not go with --rdrop-share for this model, since "
+                "fairseq's LSTM needs the longest sentence in each pass: train without one of them"
             )
 
     def groups(self, model, run: Callable, sample: dict, chosen: Optional[Tensor]) -> list:

@@ -27,8 +27,8 @@ class RepeatedViews:
         self.num_views = num_views
         self.cutoff = cutoff
 
-    def check(self, model: torch.nn.Module) -> None:
-        """Refuse a model that cannot have these views.
+    def check(self, model: torch.nn.Module, share: float) -> None:
+        """Refuse a model that cannot have these views for a share of the sentences.
 
         Raises:
             NotImplementedError: with what to do.

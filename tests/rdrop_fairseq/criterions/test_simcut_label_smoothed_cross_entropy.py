@@ -112,7 +112,7 @@ def test_the_log_is_that_of_the_view_that_is_not_cut(transformer, share):
         f"--rdrop-share={share}",
         "--reg-alpha=1",
     )
-    setup = transformer(CRITERION, *NO_DROPOUT, *arguments)
+    setup = transformer(CRITERION, *NO_DROPOUT, *arguments, "--reg-alpha=1")
     setup.model.train()
     plain = plain_criterion(setup)
     ours = logged(setup.criterion, setup.criterion(setup.model, setup.sample)[2])

@@ -69,6 +69,10 @@ def test_every_model_trains_with_two_rates(built, corpus, name, share):
     options = ("--rdrop-second-dropout=0.2", f"--rdrop-share={share}", "--view-cutoff=0.1")
     setup = built(corpus.translation, *TRANSLATION[name], "--dropout=0.5", *RDROP, *options)
     torch.manual_seed(2)
+    if name == "lstm" and share != "1":
+        with pytest.raises(NotImplementedError, match="does not go with --rdrop-share for this"):
+            setup.criterion(setup.model.train(), setup.sample)
+        return
     for _ in range(3):
         loss, _, log = setup.criterion(setup.model.train(), setup.sample)
         loss.backward()
