@@ -1,15 +1,14 @@
 """How a fairseq model comes from features to logits, and the loss that follows from it.
 
 A head is chosen once for a model. It knows what the model must be asked for, which loss takes the
-answer, and whether the model still is as it was.
+answer, and whether the model is still as it was. fairseq is imported where it is needed, since
+importing it registers the criteria, which need this.
 """
 
 import inspect
 from typing import Callable, Optional
 
 import torch
-from fairseq.models import FairseqLanguageModel
-from fairseq.models.transformer import TransformerDecoderBase
 from torch import Tensor
 
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
@@ -31,7 +30,7 @@ class LogitsHead:
 
     def fits(self, model: torch.nn.Module) -> bool:
         """Whether this is still the head of the model."""
-        return True
+        return has_own_probabilities(model) == isinstance(self, ProbabilitiesHead)
 
     def output(self, model: torch.nn.Module, net_output: tuple) -> Tensor:
         """``(M * B, T, V)``, the logits of every view."""
@@ -105,6 +104,8 @@ def linear_projection(model: torch.nn.Module) -> Optional[torch.nn.Linear]:
         would miss the logits, weights that are sharded or whose use outside ``forward``
         DistributedDataParallel would not see.
     """
+    from fairseq.models.transformer import TransformerDecoderBase
+
     inner = unwrapped(model)
     decoder = getattr(inner, "decoder", None)
     if inner is None or not isinstance(decoder, TransformerDecoderBase):
@@ -153,6 +154,8 @@ def takes_features_only(model: torch.nn.Module) -> bool:
 
     Only a language model hands ``**kwargs`` to its decoder alone; others also to their encoder.
     """
+    from fairseq.models import FairseqLanguageModel
+
     forward = type(model).forward
     named = "features_only" in inspect.signature(forward).parameters
     return named or forward is FairseqLanguageModel.forward

@@ -103,9 +103,95 @@ RDROP_CHUNK_SIZE = Option(
     lambda value: value >= 1,
     "be 1 target token or more",
 )
+RDROP_START_UPDATE = Option(
+    "rdrop_start_update",
+    int,
+    0,
+    "train with the plain criterion, in one pass, before this update",
+    "the first update with a second pass",
+    lambda value: value >= 0,
+    "be 0 or more",
+)
+RDROP_RAMP_UPDATES = Option(
+    "rdrop_ramp_updates",
+    int,
+    0,
+    "raise alpha linearly to its full value in so many updates, from --rdrop-start-update on",
+    "updates of the ramp",
+    lambda value: value >= 0,
+    "be 0 or more",
+)
+RDROP_EVERY = Option(
+    "rdrop_every",
+    int,
+    1,
+    "have a second pass in every K-th update only, from the first one on; the others are plain",
+    "the period of the second pass",
+    lambda value: value >= 1,
+    "be 1 or more",
+)
+RDROP_SHARE = Option(
+    "rdrop_share",
+    float,
+    1.0,
+    "share of the sentences of each batch that get a second pass: these count with alpha / share, "
+    "the others with twice their plain loss, so that the expected gradient is that of R-Drop",
+    "the share of sentences with a second pass",
+    lambda value: 0 < value <= 1,
+    "be above 0 and at most 1",
+)
+RDROP_VIEWS = Option(
+    "rdrop_views",
+    int,
+    2,
+    "passes over each sentence; the KL is the mean over all pairs",
+    "the number of passes",
+    lambda value: value >= 2,
+    "be 2 or more",
+)
+RDROP_SECOND_DROPOUT = Option(
+    "rdrop_second_dropout",
+    float,
+    None,
+    "dropout rate of the second pass, for every dropout of the model that is not 0 (default: that "
+    "of the first)",
+    "the dropout rate of the second pass",
+    lambda value: 0 <= value < 1,
+    "lie in [0, 1)",
+)
+VIEW_CUTOFF = Option(
+    "view_cutoff",
+    float,
+    0.0,
+    "probability with which a token embedding is set to zero in every pass but the first (token "
+    "cutoff); never the end of the source nor the first position of the decoder's input",
+    "the probability of the cutoff",
+    lambda value: 0 <= value < 1,
+    "lie in [0, 1)",
+)
 
-RDROP = (REG_ALPHA, RDROP_LOSS, RDROP_CHUNK_SIZE)
-"""What the R-Drop criteria add to the options of the fairseq criterion that they extend."""
+LOSS = (RDROP_LOSS, RDROP_CHUNK_SIZE)
+"""How the loss is computed."""
+SCHEDULE = (RDROP_START_UPDATE, RDROP_RAMP_UPDATES, RDROP_EVERY, RDROP_SHARE)
+"""When there is a second pass, and for which sentences."""
+RDROP = (REG_ALPHA, *SCHEDULE, RDROP_VIEWS, RDROP_SECOND_DROPOUT, VIEW_CUTOFF, *LOSS)
+"""What R-Drop adds to the options of the fairseq criterion that it extends."""
+SIMCUT = (
+    REG_ALPHA._replace(
+        default=3.0,
+        help="weight alpha of the KL: loss = label-smoothed cross-entropy of the first pass + "
+        "alpha * KL(p || q), q from the pass with the cutoff; normalised by its target tokens",
+    ),
+    VIEW_CUTOFF._replace(default=0.05),
+    *SCHEDULE[:-1],
+    RDROP_SHARE._replace(
+        help="share of the sentences of each batch that get a second pass: these count with "
+        "alpha / share, the others with their plain loss, so that the expected gradient is that "
+        "of SimCut"
+    ),
+    *LOSS,
+)
+"""What SimCut adds to them."""
 
 
 def config_class(name: str, parent: type, options: tuple) -> type:

@@ -13,8 +13,13 @@ from rdrop_fairseq.compat.patches import PATCHES
 from rdrop_fairseq.criterions.rdrop_label_smoothed_cross_entropy import (
     RDropLabelSmoothedCrossEntropyCriterionConfig,
 )
+from rdrop_fairseq.criterions.simcut_label_smoothed_cross_entropy import (
+    SimCutLabelSmoothedCrossEntropyCriterionConfig,
+)
 from rdrop_fairseq.options import RDROP as OPTIONS
+from rdrop_fairseq.options import SIMCUT
 
+DEFAULTS = {option.name: option.default for option in OPTIONS}
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
@@ -45,6 +50,21 @@ def test_the_table_of_flags_is_that_of_the_criterion():
             assert not flags[flag] or flag == "sentence-avg"  # taken from --sentence-avg itself
         elif default != "auto":
             assert float(default) == flags[flag]
+
+
+def test_the_section_on_simcut_has_its_options_and_defaults():
+    (section,) = re.findall(r"^### SimCut\n(.*?)^##", README, re.MULTILINE | re.DOTALL)
+    criterion = "simcut_label_smoothed_cross_entropy"
+    assert f"--criterion {criterion}" in section
+    rdrop = {option.name for option in OPTIONS}
+    assert all(option.name in rdrop for option in SIMCUT)
+    others = [option for option in SIMCUT if option.default != DEFAULTS[option.name]]
+    for option in others:
+        assert f"`{option.flag}` {option.default:g}" in section
+    lacks = rdrop - {option.name for option in SIMCUT}
+    assert all(f"`--{name.replace('_', '-')}`" in section for name in lacks)
+    fields = dataclasses.fields(SimCutLabelSmoothedCrossEntropyCriterionConfig)
+    assert {option.name for option in SIMCUT} <= {field.name for field in fields}
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)

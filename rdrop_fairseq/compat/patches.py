@@ -138,6 +138,14 @@ PATCHES = (
         "some are forgotten at the end of an epoch, and that update is too large.",
     ),
     Patch(
+        "fairseq.trainer:Trainer.train_step",
+        training.tell_criterion_the_update,
+        always,
+        EVERY,
+        "The criterion does not know the number of the update, which the options "
+        "`--rdrop-start-update`, `--rdrop-ramp-updates` and `--rdrop-every` need.",
+    ),
+    Patch(
         "fairseq.trainer:torch",
         training.torch_without_gpu,
         always,

@@ -44,6 +44,23 @@ def seed_ranks_apart(set_seed):
     return set_seed_of_rank
 
 
+def tell_criterion_the_update(train_step):
+    """fairseq tells the number of the update to the model only, never to the criterion.
+
+    Every task passes here, also one with a ``train_step`` of its own. All batches of one update
+    have the same number, and a resumed training goes on with it.
+    """
+
+    @functools.wraps(train_step)
+    def train_step_with_number(trainer, samples, *args, **kwargs):
+        criterion = trainer.get_criterion()
+        if hasattr(criterion, "set_num_updates"):
+            criterion.set_num_updates(trainer.get_num_updates())
+        return train_step(trainer, samples, *args, **kwargs)
+
+    return train_step_with_number
+
+
 def torch_without_gpu(torch):
     """Every fairseq moves a tensor to the GPU when fp16 overflows, even with ``--cpu``.
 

@@ -1,3 +1,6 @@
 """The criteria that the plugin registers with fairseq."""
 
-from rdrop_fairseq.criterions import rdrop_label_smoothed_cross_entropy  # noqa: F401
+from rdrop_fairseq.criterions import (  # noqa: F401
+    rdrop_label_smoothed_cross_entropy,
+    simcut_label_smoothed_cross_entropy,
+)

@@ -1,32 +1,40 @@
 """The one way through a training pass: sample, views, model, head, loss, log."""
 
 import logging
-import math
+from typing import Optional
 
 import torch
 from fairseq.criterions import FairseqCriterion
-from fairseq.logging import metrics
-from fairseq.modules import AdaptiveSoftmax, FairseqDropout, LayerDropModuleList
-from fairseq.modules.quant_noise import quant_noise
+from fairseq.modules import AdaptiveSoftmax
 
-from rdrop_fairseq import heads  # not its names: it may be what imported fairseq, and so this
-from rdrop_fairseq.losses.interface import RDropLoss
-from rdrop_fairseq.views.repeat import repeat_sample, split_views
+from rdrop_fairseq.criterions.log import log_views
+from rdrop_fairseq.heads import LogitsHead, choose_head, unwrapped
+from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights
+from rdrop_fairseq.noise import dropouts, has_shared_noise
+from rdrop_fairseq.schedule import Schedule
+from rdrop_fairseq.views.repeat import RepeatedViews, choose_sentences
 
 logger = logging.getLogger(__name__)
 
-NUM_VIEWS = 2
-
 
 class RDropCriterion(FairseqCriterion):
-    """What every R-Drop criterion does; comes before the fairseq criterion that it extends.
+    """What every criterion with views does; comes before the fairseq criterion that it extends.
 
-    In validation there is one pass, and that criterion does everything. The sample that fairseq's
-    trainer gives is never changed. A subclass sets :attr:`reg_alpha`, :attr:`rdrop_loss` and
-    :attr:`rdrop_chunk_size`, and says in :meth:`loss_of_views` what its loss is.
+    In validation, and in an update whose schedule has no second pass, that criterion does
+    everything. The sample that fairseq's trainer gives is never changed. A subclass sets the
+    attributes below, and says in :meth:`loss_of_views` what its loss is.
     """
 
+    schedule: Schedule
+    views: RepeatedViews
+    weights: ViewWeights
+    share: float
+    """Of the sentences of a batch that have several views."""
+    rdrop_loss: str
+    rdrop_chunk_size: Optional[int]
+
     _head = None
+    _update = None
 
     def forward(self, model, sample, reduce=True):
         """Return the loss in nats, the sample size (of one view) and the logging output.
@@ -35,90 +43,143 @@ class RDropCriterion(FairseqCriterion):
         """
         if not model.training:
             return super().forward(model, sample, reduce=reduce)
-        head = self.head(model)
-        repeated = repeat_sample(sample, NUM_VIEWS)
-        net_output = model(**repeated["net_input"], **head.model_arguments)
-        output = split_views(head.output(model, net_output), NUM_VIEWS)
-        losses = self.loss_of_views(head, output, model.get_targets(sample, net_output), reduce)
-        sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
+        if self.schedule.alpha > 0:
+            self.head(model)  # a model that is refused is refused now, not at a late start
+        alpha = self.alpha_now()
+        if alpha > 0:
+            return self.forward_views(model, sample, alpha, reduce)
+        loss, sample_size, logging_output = super().forward(model, sample, reduce=reduce)
+        logging_output.update(kl_loss=0, rdrop_ntokens=0, rdrop_alpha=0)
+        return loss, sample_size, logging_output
+
+    def forward_views(self, model, sample, alpha: float, reduce: bool):
+        """As :meth:`forward`, where sentences have several views and the KL the weight alpha."""
+        target = model.get_targets(sample, None)
+        groups = self.groups(model, sample)
+        losses = self.loss_of_groups(groups, target, alpha, reduce)
+        sample_size = len(target) if self.sentence_avg else sample["ntokens"]
         logging_output = {
             **{name: value.data for name, value in losses._asdict().items()},
             "ntokens": sample["ntokens"],
-            "nsentences": sample["target"].size(0),
+            "nsentences": len(target),
             "sample_size": sample_size,
+            "rdrop_ntokens": self.rdrop_ntokens(groups, target, sample["ntokens"]),
+            "rdrop_alpha": alpha * sample["ntokens"],
         }
         if self.report_accuracy:
-            n_correct, total = self.compute_accuracy(model, net_output, repeated)
-            logging_output.update(n_correct=n_correct.item(), total=total.item())
+            logging_output.update(self.accuracy(model, groups, target))
         return losses.loss, sample_size, logging_output
 
-    def loss_of_views(self, head: "heads.LogitsHead", output, target, reduce: bool) -> RDropLoss:
+    def loss_of_views(self, output, target, alpha, weights: ViewWeights, reduce) -> RDropLoss:
         """The loss of what the head gives for each view.
 
         Args:
-            head: whose ``loss`` is to be called.
-            output: ``(M, B, T, V or H)``, logits or features by view.
+            output: ``(M, B, T, V or H)``, logits or features by view, for ``self._head.loss``.
             target: ``(B, T)``.
-            reduce: sum over the tokens.
+            alpha: weight of the KL.
+            weights: of the views.
+            reduce: sum over the tokens; otherwise ``(B * T,)``.
         """
         raise NotImplementedError
 
-    def head(self, model) -> "heads.LogitsHead":
+    def set_num_updates(self, update: int) -> None:
+        """Learn the number of the update, which the trainer tells (``compat/training.py``)."""
+        self._update = update
+
+    def alpha_now(self) -> float:
+        """The weight of the KL in this update; 0 where there is one plain pass."""
+        if self.schedule.needs_update() and self._update is None:
+            raise RuntimeError(
+                "the schedule of R-Drop needs the number of the update, which fairseq's trainer "
+                "tells only when patched: train without RDROP_FAIRSEQ_PATCHES=off"
+            )
+        return self.schedule.alpha_at(self._update or 0)
+
+    def head(self, model) -> LogitsHead:
         """The model's head, chosen at the first batch and again when the model no longer fits."""
         if self._head is None:
-            check_model(model, self.reg_alpha)
+            self.check_model(model)
         if self._head is None or not self._head.fits(model):
-            self._head = heads.choose_head(
+            self._head = choose_head(
                 model, self.rdrop_loss, self.rdrop_chunk_size, needs_logits=self.report_accuracy
             )
             logger.info("R-Drop loss: %s", self._head.name)
         return self._head
 
+    def groups(self, model, sample) -> list:
+        """The views of a sample, as :class:`~rdrop_fairseq.views.repeat.Group`."""
+        head = self.head(model)
+
+        def run(repeated):
+            net_output = model(**repeated["net_input"], **head.model_arguments)
+            return head.output(model, net_output)
+
+        chosen = choose_sentences(sample["target"].size(0), self.share)
+        return self.views.groups(unwrapped(model) or model, run, sample, chosen)
+
+    def loss_of_groups(self, groups, target, alpha, reduce) -> RDropLoss:
+        """Sentences with several views count with ``alpha / share``, the others without a KL.
+
+        So the expected loss and its gradient are those of several views for every sentence.
+        """
+        parts = []
+        for group in groups:
+            weights, weight = self.weights, alpha / self.share
+            if len(group.output) == 1:
+                weights, weight = self.weights.of_one_view(), 0.0
+            of_group = target[group.sentences]
+            parts.append(self.loss_of_views(group.output, of_group, weight, weights, reduce))
+        if reduce or len(groups) == 1:
+            return RDropLoss(*map(sum, zip(*parts)))
+        order = torch.cat([group.sentences for group in groups]).argsort().to(target.device)
+        rows = [[v.unflatten(0, (len(g.sentences), -1)) for v in p] for p, g in zip(parts, groups)]
+        return RDropLoss(*(torch.cat(values)[order].flatten() for values in zip(*rows)))
+
+    def rdrop_ntokens(self, groups, target, ntokens):
+        """How many of the target tokens have several views: of one type on every rank."""
+        if self.share == 1:
+            return ntokens
+        many = sum(
+            target[group.sentences].ne(self.padding_idx).sum()
+            for group in groups
+            if len(group.output) > 1
+        )
+        return ntokens * many / target.ne(self.padding_idx).sum()
+
+    def accuracy(self, model, groups, target) -> dict:
+        """Correct tokens and all tokens, over every view that has a cross-entropy."""
+        counts = []
+        for group in groups:
+            views = [view for view, share in zip(group.output, self.weights.of_nll()) if share]
+            targets = target[group.sentences].repeat(len(views), 1)
+            output = torch.cat(views), None
+            counts.append(self.compute_accuracy(model, output, {"target": targets}))
+        n_correct, total = map(sum, zip(*counts))
+        return {"n_correct": n_correct.item(), "total": total.item()}
+
+    def check_model(self, model) -> None:
+        """Refuse a model that cannot be trained, and warn of one whose views are all the same."""
+        self.views.check(unwrapped(model) or model, self.share)
+        if any(isinstance(module, AdaptiveSoftmax) for module in model.modules()):
+            raise NotImplementedError(
+                "the KL between two passes needs logits over the whole vocabulary, which an "
+                "adaptive softmax does not give: train without --adaptive-softmax-cutoff"
+            )
+        if self.views.cutoff == 0 and not dropouts(model):
+            shared = (
+                " (LayerDrop and quantisation noise, which this model has, are drawn once for both)"
+                if has_shared_noise(model)
+                else ""
+            )
+            logger.warning(
+                "every dropout of this model is 0, so both R-Drop passes are the same%s, their KL "
+                "is 0 and the second pass is wasted: set --dropout (or --attention-dropout, "
+                "--activation-dropout)",
+                shared,
+            )
+
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:
-        """Log what the parent class logs and, in training, ``kl_loss`` (bits per target token)."""
+        """Log what the parent class logs and, in training, what the views did."""
         super().reduce_metrics(logging_outputs)
-        if any("kl_loss" in log for log in logging_outputs):
-            kl_loss = sum(log.get("kl_loss", 0) for log in logging_outputs)
-            ntokens = sum(log.get("ntokens", 0) for log in logging_outputs)
-            metrics.log_scalar("kl_loss", kl_loss / ntokens / math.log(2), ntokens, round=3)
-
-
-def check_model(model: torch.nn.Module, alpha: float) -> None:
-    """Refuse a model that R-Drop cannot train, and warn of one that has no dropout."""
-    if any(isinstance(module, AdaptiveSoftmax) for module in model.modules()):
-        raise NotImplementedError(
-            "rdrop_label_smoothed_cross_entropy needs logits over the whole vocabulary, which "
-            "an adaptive softmax does not give: train without --adaptive-softmax-cutoff"
-        )
-    if alpha > 0 and not has_dropout(model):
-        shared = (
-            " (LayerDrop and quantisation noise, which this model has, are drawn once for both)"
-            if has_shared_noise(model)
-            else ""
-        )
-        logger.warning(
-            "every dropout of this model is 0, so both R-Drop passes are the same%s, their KL "
-            "is 0 and the second pass is wasted: set --dropout (or --attention-dropout, "
-            "--activation-dropout)",
-            shared,
-        )
-
-
-def has_dropout(model: torch.nn.Module) -> bool:
-    """Whether any module of ``model`` would make two passes over one sentence differ."""
-    dropouts = (FairseqDropout, torch.nn.modules.dropout._DropoutNd)
-    return any(
-        (isinstance(module, dropouts) and module.p > 0)
-        or (isinstance(module, torch.nn.RNNBase) and module.dropout > 0)
-        for module in model.modules()
-    )
-
-
-def has_shared_noise(model: torch.nn.Module) -> bool:
-    """Whether layers or weights are dropped: once for a batch, so for both passes alike."""
-    modules = list(model.modules())
-    hooks = (hook for module in modules for hook in module._forward_pre_hooks.values())
-    return any(isinstance(module, LayerDropModuleList) for module in modules) or any(
-        hook.__module__ == quant_noise.__module__ for hook in hooks
-    )
+        log_views(logging_outputs)

@@ -19,6 +19,17 @@ class ViewWeights(NamedTuple):
     kl: tuple
     """M tuples of M numbers, zero on the diagonal."""
 
+    def of_nll(self) -> tuple:
+        """The share of each view in the negative log-likelihood that is reported."""
+        total = sum(self.cross_entropy)
+        if not total:
+            return (1 / len(self.cross_entropy),) * len(self.cross_entropy)
+        return tuple(weight / total for weight in self.cross_entropy)
+
+    def of_one_view(self) -> "ViewWeights":
+        """The weights of a sentence with one view, which counts as much as all: no KL."""
+        return ViewWeights((sum(self.cross_entropy),), ((0.0,),))
+
 
 def rdrop_weights(num_views: int) -> ViewWeights:
     """R-Drop: every cross-entropy once, and the mean over all ordered pairs of the KL."""
@@ -32,8 +43,6 @@ SIMCUT = ViewWeights((1.0, 0.0), ((0.0, 1.0), (0.0, 0.0)))
 """Gao et al., NAACL 2022: CE(z_1) + alpha KL(p_1 || p_2), with a gradient through both."""
 LABEL_FREE = ViewWeights((0.0, 0.0), rdrop_weights(2).kl)
 """The KL alone: targets only say where padding is."""
-TWICE_PLAIN = ViewWeights((2.0,), ((0.0,),))
-"""One view that counts like the two of R-Drop, without a KL."""
 
 
 class RDropLoss(NamedTuple):
@@ -42,7 +51,8 @@ class RDropLoss(NamedTuple):
     loss: Tensor
     """The weighted cross-entropies plus ``alpha`` times ``kl_loss``."""
     nll_loss: Tensor
-    """Negative log-likelihood of the targets, the mean of the views; carries no gradient."""
+    """Negative log-likelihood of the targets, the mean of the views that have a cross-entropy
+    (weighted as that); carries no gradient."""
     kl_loss: Tensor
     """The weighted KLs, for R-Drop the symmetric KL; not yet times ``alpha``, no gradient."""
 

@@ -15,6 +15,7 @@ class Objective(NamedTuple):
     alpha: float
     label_smoothing: float
     cross_entropy: Tensor  # (M, 1), a_i
+    nll: Tensor  # (M, 1), the shares of the views in the reported one
     kl: Tensor  # (M, M), b_ij
 
 
@@ -22,8 +23,10 @@ def objective_like(
     logits: Tensor, alpha: float, label_smoothing: float, weights: ViewWeights
 ) -> Objective:
     """The objective with the dtype and on the device of ``logits``."""
-    cross_entropy = logits.new_tensor(weights.cross_entropy).unsqueeze(1)
-    return Objective(alpha, label_smoothing, cross_entropy, logits.new_tensor(weights.kl))
+    cross_entropy, nll, kl = map(
+        logits.new_tensor, (weights.cross_entropy, weights.of_nll(), weights.kl)
+    )
+    return Objective(alpha, label_smoothing, cross_entropy.unsqueeze(1), nll.unsqueeze(1), kl)
 
 
 # One token has M views with logits z_i; p_i = softmax(z_i), l_i = log p_i, t is the smoothed
@@ -58,7 +61,7 @@ def loss_and_gradient_(logits: Tensor, target: Tensor, objective: Objective) -> 
     Returns:
         :class:`RDropLoss` of three ``(N,)``, in nats.
     """
-    alpha, epsilon, a, b = objective
+    alpha, epsilon, a, nll_share, b = objective
     classes = logits.size(-1)
     share = epsilon / (classes - 1)
     index = target.view(1, -1, 1).expand(len(a), -1, 1)
@@ -84,7 +87,7 @@ def loss_and_gradient_(logits: Tensor, target: Tensor, objective: Objective) -> 
         logits.sub_(share * a.unsqueeze(-1))
     on_target = ((epsilon + share - 1) * a).unsqueeze(-1).expand(index.shape)
     logits.scatter_add_(-1, index, on_target)
-    return RDropLoss(loss, nll.mean(0), kl)
+    return RDropLoss(loss, (nll_share * nll).sum(0), kl)
 
 
 def mixed(matrix: Tensor, views: Tensor) -> Tensor:

@@ -64,7 +64,8 @@ def rdrop_loss(
     smoothed = label_smoothed(nll, -log_probs.sum(-1), label_smoothing, logits.size(-1))
     kl = weighted_kl(log_probs, weights.kl)
     cross_entropy = sum(a * view for a, view in zip(weights.cross_entropy, smoothed) if a)
-    each = cross_entropy + (alpha * kl if alpha else 0), nll.mean(0).detach(), kl.detach()
+    nll = sum(share * view for share, view in zip(weights.of_nll(), nll))
+    each = cross_entropy + (alpha * kl if alpha else 0), nll.detach(), kl.detach()
     zero = each[0].new_zeros(())
     each = [torch.where(mask, values, zero) for values in each]
     return RDropLoss(*(values.sum() if reduce else values for values in each))

@@ -1,48 +1,120 @@
-"""R-Drop's own views: every sentence repeated, so that nothing but the dropout differs."""
+"""R-Drop's own views: sentences repeated, so that one pass of the model gives several views."""
 
-from typing import Any
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 import torch
+from torch import Tensor
+
+from rdrop_fairseq.views.cutoff import cut_tokens, embeddings
 
 # Keys of a sample that hold one row per alignment link, not per sentence.
 NOT_BATCH_FIRST = frozenset({"alignments", "align_weights"})
 
 
-def repeat_sample(sample: dict, num_views: int = 2) -> dict:
-    """Repeat every sentence of a sample, so that one pass of the model gives ``num_views`` views.
+class Group(NamedTuple):
+    """Sentences of a sample that have equally many views."""
 
-    The copies of a sentence are neighbours: row ``M * i + m`` is view ``m`` of sentence ``i``.
-    Sentences sorted by length, which fairseq's LSTM encoder asks for, so stay sorted.
+    sentences: Union[slice, Tensor]
+    """Which: an index of the batch."""
+    output: Tensor
+    """``(M, b, T, ...)``, what the model's head gives for each view of them."""
+
+
+class RepeatedViews:
+    """Views that differ by their dropout masks and, all but the first, by token cutoff."""
+
+    def __init__(self, num_views: int = 2, cutoff: float = 0.0):
+        self.num_views = num_views
+        self.cutoff = cutoff
+
+    def check(self, model: torch.nn.Module, share: float) -> None:
+        """Refuse a model that cannot have these views for a share of the sentences.
+
+        Raises:
+            NotImplementedError: with what to do.
+        """
+        if self.cutoff > 0:
+            embeddings(model)
+
+    def groups(self, model, run: Callable, sample: dict, chosen: Optional[Tensor]) -> list:
+        """The views of a sample, in one pass of the model.
+
+        Args:
+            model: the fairseq model.
+            run: from a sample to what the model's head gives, ``(rows, T, ...)``.
+            sample: what the trainer gives; it is not changed.
+            chosen: ``(B,)`` of bool, the sentences with several views; ``None`` for all.
+
+        Returns:
+            A list of :class:`Group`: the sentences with several views, and those with one.
+        """
+        every = torch.ones(sample["target"].size(0), dtype=torch.bool)
+        repeats = 1 + (self.num_views - 1) * (every if chosen is None else chosen).long()
+        first = repeats.cumsum(0) - repeats
+        is_cut = torch.ones(int(repeats.sum()), dtype=torch.bool).index_fill(0, first, False)
+        repeated = repeat_sample(sample, self.num_views if chosen is None else repeats)
+        with cut_tokens(model, self.cutoff, is_cut):
+            rows = run(repeated)
+        if chosen is None:
+            return [Group(slice(None), split_views(rows, self.num_views))]
+        many, one = chosen.nonzero().squeeze(1), (~chosen).nonzero().squeeze(1)
+        rows_of_many = first[many] + torch.arange(self.num_views).unsqueeze(1)
+        places = [(many, rows_of_many), (one, first[one].unsqueeze(0))]
+        return [Group(where, rows[row.to(rows.device)]) for where, row in places if len(where)]
+
+
+def choose_sentences(batch_size: int, share: float) -> Optional[Tensor]:
+    """``(B,)`` of bool: each sentence with probability ``share``, nearly equally many each time.
+
+    ``None`` stands for all of them, without a random number drawn.
+    """
+    if share == 1:
+        return None
+    count = int(share * batch_size + torch.rand(()).item())
+    chosen = torch.zeros(batch_size, dtype=torch.bool)
+    chosen[torch.randperm(batch_size)[:count]] = True
+    return chosen
+
+
+def repeat_sample(sample: dict, repeats: Union[int, Tensor] = 2) -> dict:
+    """Repeat the sentences of a sample.
+
+    The copies of a sentence are neighbours: with ``M`` copies of each, row ``M * i + m`` is view
+    ``m`` of sentence ``i``. Sentences sorted by length, which fairseq's LSTM encoder asks for, so
+    stay sorted.
 
     Args:
         sample: what a fairseq task's data set collates. It is not changed.
-        num_views: M, how many copies of each sentence.
+        repeats: how many copies of each sentence, or ``(B,)`` of numbers of copies.
 
     Returns:
         A new sample in which every tensor whose first dimension is the batch, ``(B, ...)``, is
         ``(M * B, ...)``, also inside dicts, lists and tuples. All else is the same object:
         ``None``, numbers (``ntokens`` stays that of one view), tensors of another length.
     """
-    return _repeat_rows(sample, sample["target"].size(0), num_views)
+    return _repeat_rows(sample, sample["target"].size(0), repeats)
 
 
-def split_views(rows: torch.Tensor, num_views: int = 2) -> torch.Tensor:
+def split_views(rows: Tensor, num_views: int = 2) -> Tensor:
     """The rows ``(M * B, ...)`` of a repeated sample by view: ``(M, B, ...)``. No copy is made."""
     return rows.unflatten(0, (-1, num_views)).transpose(0, 1)
 
 
-def _repeat_rows(value: Any, batch_size: int, num_views: int) -> Any:
-    if isinstance(value, torch.Tensor):
-        if value.dim() > 0 and value.size(0) == batch_size:
-            return value.repeat_interleave(num_views, dim=0)
-        return value
+def _repeat_rows(value: Any, batch_size: int, repeats: Union[int, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        if value.dim() == 0 or value.size(0) != batch_size:
+            return value
+        if isinstance(repeats, int):
+            return value.repeat_interleave(repeats, dim=0)
+        total = int(repeats.sum())
+        return value.repeat_interleave(repeats.to(value.device), dim=0, output_size=total)
     if isinstance(value, dict):
         repeated = {
-            key: item if key in NOT_BATCH_FIRST else _repeat_rows(item, batch_size, num_views)
+            key: item if key in NOT_BATCH_FIRST else _repeat_rows(item, batch_size, repeats)
             for key, item in value.items()
         }
         return type(value)(repeated)
     if isinstance(value, (list, tuple)):
-        items = [_repeat_rows(item, batch_size, num_views) for item in value]
+        items = [_repeat_rows(item, batch_size, repeats) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value

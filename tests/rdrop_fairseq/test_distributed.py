@@ -81,6 +81,18 @@ DROPOUT = (
     *(*SGD_TRAINING, *BACKENDS["legacy_ddp"], "--dropout=0.3", "--max-epoch=1"),
     "--save-interval-updates=3",
 )
+# Without dropout and cutoff nothing is random, so that one process is the gold here too.
+SCHEDULED = ("--rdrop-start-update=2", "--rdrop-ramp-updates=6", "--rdrop-every=3")
+SHARED = ("--rdrop-share=0.05", "--view-cutoff=0.2")  # of 16 sentences: one or none
+RANDOM = {
+    "dropout": DROPOUT,
+    "share": (*DROPOUT, *SHARED),
+    "two rates": (  # two passes on one rank may meet one on the other
+        *(*DROPOUT, *SHARED, "--rdrop-second-dropout=0.4"),
+        *(() if FIND_UNUSED else BACKENDS["pytorch_ddp"]),
+    ),
+    "simcut": (*DROPOUT, "--criterion=simcut_label_smoothed_cross_entropy"),
+}
 UPDATE_FREQ = ("1", "4")
 RDROP_LOSSES = ("fused", "reference")
 CASES = [
@@ -94,7 +106,7 @@ CASES = [
 
 def one_process_trainings():
     """One process with twice the update frequency, by the reference loss: the gold."""
-    return {
+    trainings = {
         f"{embeddings} {update_freq}": (
             *(*SGD_TRAINING, *TWO_EPOCHS, *EMBEDDINGS[embeddings]),
             *("--rdrop-loss=reference", f"--update-freq={2 * int(update_freq)}"),
@@ -102,6 +114,7 @@ def one_process_trainings():
         for embeddings in EMBEDDINGS
         for update_freq in UPDATE_FREQ
     }
+    return {**trainings, "schedule": (*trainings["untied 1"], *SCHEDULED)}
 
 
 def two_rank_trainings():
@@ -112,7 +125,11 @@ def two_rank_trainings():
         )
         for case in CASES
     }
-    return {**trainings, "dropout": DROPOUT}
+    schedules = {
+        f"schedule {backend}": (*SGD_TRAINING, *TWO_EPOCHS, *SCHEDULED, *BACKENDS[backend])
+        for backend in BACKENDS
+    }
+    return {**trainings, **schedules, **RANDOM}
 
 
 def finish(processes, outputs):
@@ -196,6 +213,30 @@ def test_two_ranks_log_what_one_process_logs(one_process, two_ranks, case):
     for one, other in zip(found, expected):
         for key in ("loss", "nll_loss", "kl_loss", "ppl", "gnorm", "num_updates"):
             assert float(one[key]) == pytest.approx(float(other[key]), rel=1e-4, abs=2e-3), key
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_ranks_follow_a_schedule_as_one_process_does(one_process, two_ranks, backend):
+    gold, both = one_process["schedule"], two_ranks[f"schedule {backend}"]
+    expected = weights(gold.folder / "0")
+    for rank in ("0", "1"):
+        torch.testing.assert_close(weights(both.folder / rank), expected, rtol=1e-4, atol=1e-5)
+    alphas = [[float(u["rdrop_alpha"]) for u in updates(t.output)] for t in (gold, both)]
+    ramp = [0.833, 0, 0, 3.333, 0, 0, 5, 0, 0, 5, 0, 0]
+    assert alphas[0] == alphas[1] == [0, 0, *ramp]
+
+
+@pytest.mark.parametrize("name", ["share", "two rates", "simcut"])
+def test_random_views_leave_the_ranks_together(two_ranks, name):
+    training = two_ranks[name]
+    assert_same_weights(weights(training.folder / "0"), weights(training.folder / "1"))
+    log = updates(training.output)
+    assert len(log) == 7 and all(float(update["loss"]) > 0 for update in log)
+    shares = [float(update["rdrop_share"]) for update in log]
+    if name == "simcut":
+        assert set(shares) == {1}
+    else:
+        assert len(set(shares)) > 1 and 0 < sum(shares) / len(shares) < 0.2
 
 
 def test_the_gold_learns(one_process):

@@ -1,7 +1,8 @@
 """A training that was killed at any moment continues to the very parameters of an undisturbed one.
 
-R-Drop keeps no state of its own between updates: neither alpha nor the number of views changes
-while it trains. What must come back is fairseq's: model, optimizer, learning rate, data, dropout.
+R-Drop keeps no state of its own between updates: alpha and the sentences with a second view follow
+from the number of the update and the seed. What must come back is fairseq's: model, optimizer,
+number of the update, learning rate, data, dropout.
 """
 
 from functools import partial
@@ -23,15 +24,29 @@ SAVES_OFTEN = (  # saves between epochs, as train.sh of WMT14 does, and after th
 )
 
 
-def trains(data, folder, **options):
+SCHEDULE = (  # at the 13 updates of this training: plain, in the ramp, every second one, and behind
+    *("--rdrop-start-update=3", "--rdrop-ramp-updates=6", "--rdrop-every=2", "--rdrop-share=0.5"),
+    "--view-cutoff=0.2",
+)
+
+
+def trains(data, folder, *arguments, **options):
     """Train in a fork, with checkpoints in ``folder``."""
-    return fork("fairseq-train", data, *SAVES_OFTEN, f"--save-dir={folder}", **options)
+    words = (*SAVES_OFTEN, *arguments, f"--save-dir={folder}")
+    return fork("fairseq-train", data, *words, **options)
 
 
 @pytest.fixture(scope="module")
 def undisturbed(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     trains(corpus.translation, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scheduled(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scheduled")
+    trains(corpus.translation, folder, *SCHEDULE)
     return folder
 
 
@@ -77,6 +92,15 @@ def test_ends_as_if_never_killed(corpus, undisturbed, tmp_path, moment, count):
     checkpoints(tmp_path)  # whatever has the name of a checkpoint can be loaded
     train()
     assert_as_undisturbed(tmp_path, undisturbed)
+
+
+@pytest.mark.parametrize(("moment", "count"), [("update", 5), ("update", 8), ("writing", 2)])
+def test_a_schedule_goes_on_where_it_was_killed(corpus, scheduled, tmp_path, moment, count):
+    train = partial(trains, corpus.translation, tmp_path, *SCHEDULE)
+    fault = partial(inject, kill_this_process, moment, count)
+    assert train(prepare=fault, check=False).returncode == -9
+    train()
+    assert_as_undisturbed(tmp_path, scheduled)
 
 
 @pytest.mark.parametrize(("moment", "count"), [("writing", 3), ("copying", 4)])

@@ -6,40 +6,11 @@ import math
 
 import pytest
 import torch
-from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
-from fairseq.logging import metrics
-from helpers.constants import NO_DROPOUT, RDROP, TINY_TRANSFORMER
+from helpers.constants import NO_DROPOUT
+from helpers.criteria import logged, plain_criterion
 
 from rdrop_fairseq.losses.reference import rdrop_loss
 from rdrop_fairseq.views.repeat import repeat_sample, split_views
-
-
-@pytest.fixture
-def transformer(built, corpus):
-    """Build the tiny transformer with extra arguments."""
-
-    def build(*arguments):
-        return built(corpus.translation, *TINY_TRANSFORMER, *RDROP, *arguments)
-
-    return build
-
-
-def plain_criterion(setup):
-    criterion = setup.criterion
-    return LabelSmoothedCrossEntropyCriterion(
-        setup.task,
-        criterion.sentence_avg,
-        criterion.eps,
-        criterion.ignore_prefix_size,
-        criterion.report_accuracy,
-    )
-
-
-def logged(criterion, *logging_outputs):
-    """What fairseq writes in its log for these outputs."""
-    with metrics.aggregate(new_root=True) as meters:
-        criterion.reduce_metrics(list(logging_outputs))
-        return meters.get_smoothed_values()
 
 
 @pytest.mark.parametrize("prefix", [0, 1])

@@ -11,7 +11,7 @@ import torch
 from fairseq.distributed import LegacyDistributedDataParallel, ModuleProxyWrapper
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from fairseq.trainer import Trainer
-from helpers.constants import NO_DROPOUT, RDROP, TIED, TINY_TRANSFORMER
+from helpers.constants import NO_DROPOUT, RDROP, TIED
 from helpers.dropped_terms import DROPPED_TERMS
 from helpers.models import LANGUAGE_MODEL, TRANSLATION
 from helpers.parity import assert_the_numbers_of_the_reference
@@ -25,16 +25,6 @@ from rdrop_fairseq.losses.reference import rdrop_loss
 from rdrop_fairseq.views.repeat import repeat_sample, split_views
 
 FEATURES, LOGITS, REFERENCE = "decoder's features", "model's logits", "reference"
-
-
-@pytest.fixture
-def transformer(built, corpus):
-    """Build the tiny transformer with extra arguments."""
-
-    def build(*arguments):
-        return built(corpus.translation, *TINY_TRANSFORMER, *RDROP, *arguments)
-
-    return build
 
 
 def path_in_log(setup, caplog):

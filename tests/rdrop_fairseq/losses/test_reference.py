@@ -17,7 +17,6 @@ from rdrop_fairseq.losses.fused import fused_rdrop_loss
 from rdrop_fairseq.losses.interface import (
     LABEL_FREE,
     SIMCUT,
-    TWICE_PLAIN,
     ViewWeights,
     rdrop_weights,
 )
@@ -275,11 +274,12 @@ def test_with_any_weights_a_dropped_term_is_noticed(monkeypatch, name, broken):
 def test_one_view_can_count_twice(loss_function):
     logits, target = random_case(views=1)
     both = logits.detach().expand(2, -1, -1)
-    once = loss_function(logits, target, 5.0, 0.1, weights=TWICE_PLAIN)
+    twice_plain = rdrop_weights(2).of_one_view()
+    once = loss_function(logits, target, 5.0, 0.1, weights=twice_plain)
     twice = rdrop_loss(both, target, 5.0, 0.1)
     torch.testing.assert_close(once, twice)
     with pytest.raises(ValueError, match="weights are for 1 views and the logits have 2"):
-        loss_function(both, target, weights=TWICE_PLAIN)
+        loss_function(both, target, weights=twice_plain)
 
 
 @pytest.mark.parametrize("loss_function", [rdrop_loss, fused_rdrop_loss])

@@ -68,7 +68,7 @@ def test_all_else_is_left_alone():
 
 def test_the_callers_sample_is_not_changed():
     original, untouched = sample(), copy.deepcopy(sample())
-    repeat_sample(original, num_views=3)
+    repeat_sample(original, 3)
     assert repr(original) == repr(untouched)
 
 

@@ -1,0 +1,56 @@
+"""What R-Drop and SimCut share on top of fairseq's ``label_smoothed_cross_entropy``."""
+
+from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
+
+from rdrop_fairseq.criterions.base import RDropCriterion
+from rdrop_fairseq.options import LABEL_SMOOTHING
+from rdrop_fairseq.schedule import Schedule
+
+
+class LabelSmoothedViewsCriterion(RDropCriterion, LabelSmoothedCrossEntropyCriterion):
+    """Label-smoothed cross-entropy of the views and the KL between them.
+
+    A subclass names its ``options``, and makes its ``views`` and ``weights`` of them.
+
+    Raises:
+        ValueError: an option out of range.
+    """
+
+    options: tuple
+
+    @classmethod
+    def add_args(cls, parser):
+        """Add the options; one that is out of range ends the program in a sentence."""
+        for option in (*cls.options, LABEL_SMOOTHING):
+            option.add_to(parser)
+        super().add_args(parser)  # which adds those that are not there yet
+
+    def __init__(self, cfg, task):
+        for option in (*self.options, LABEL_SMOOTHING):
+            option.check(getattr(cfg, option.name))
+        super().__init__(
+            task,
+            cfg.sentence_avg,
+            cfg.label_smoothing,
+            cfg.ignore_prefix_size,
+            cfg.report_accuracy,
+        )
+        self.schedule = Schedule(
+            cfg.reg_alpha, cfg.rdrop_start_update, cfg.rdrop_ramp_updates, cfg.rdrop_every
+        )
+        self.share = cfg.rdrop_share
+        self.rdrop_loss = str(cfg.rdrop_loss)
+        self.rdrop_chunk_size = cfg.rdrop_chunk_size
+
+    def loss_of_views(self, output, target, alpha, weights, reduce=True):
+        """The loss of the target tokens behind the prefix; with ``reduce=False`` ``(B * T,)``."""
+        start = self.ignore_prefix_size
+        return self._head.loss(
+            output[:, :, start:].flatten(1, 2),
+            target[:, start:].flatten(),
+            alpha,
+            self.eps,
+            self.padding_idx,
+            reduce,
+            weights,
+        )

@@ -1,0 +1,26 @@
+"""What the log shows of the views, in addition to what fairseq's criterion logs."""
+
+import math
+
+from fairseq.logging import metrics
+
+
+def log_views(logging_outputs: list) -> None:
+    """Log what the views of the training passes did; nothing for validation.
+
+    Names in the log:
+        ``rdrop_alpha``: the weight of the KL in force, the mean over target tokens.
+        ``rdrop_share``: of the target tokens that had several views.
+        ``kl_loss``: bits per target token with several views; 0 where none had.
+    """
+    if not any("rdrop_ntokens" in log for log in logging_outputs):
+        return
+    ntokens, with_views, alpha, kl_loss = (
+        sum(log.get(key, 0) for log in logging_outputs)
+        for key in ("ntokens", "rdrop_ntokens", "rdrop_alpha", "kl_loss")
+    )
+    metrics.log_scalar("rdrop_alpha", alpha / ntokens, ntokens, round=3)
+    metrics.log_scalar("rdrop_share", with_views / ntokens, ntokens, round=3)
+    # always, since fairseq would log null for a number that a --log-interval lacks
+    kl_loss = kl_loss / max(with_views, 1) / math.log(2)
+    metrics.log_scalar("kl_loss", kl_loss, with_views, round=3)

@@ -1,0 +1,28 @@
+"""The noise of a model in training: what differs between two passes, and what both share.
+
+fairseq is imported where it is needed, since importing it registers the criteria, which need this.
+"""
+
+import torch
+
+
+def dropouts(model: torch.nn.Module) -> list:
+    """``[(module, attribute)]`` of the dropout rates that are not 0: they make passes differ."""
+    from fairseq.modules import FairseqDropout
+
+    kinds = (FairseqDropout, torch.nn.modules.dropout._DropoutNd)
+    found = [(module, "p") for module in model.modules() if isinstance(module, kinds)]
+    found += [(m, "dropout") for m in model.modules() if isinstance(m, torch.nn.RNNBase)]
+    return [(module, name) for module, name in found if getattr(module, name) > 0]
+
+
+def has_shared_noise(model: torch.nn.Module) -> bool:
+    """Whether layers or weights are dropped: once for a batch, so for all views alike."""
+    from fairseq.modules import LayerDropModuleList
+    from fairseq.modules.quant_noise import quant_noise
+
+    modules = list(model.modules())
+    hooks = (hook for module in modules for hook in module._forward_pre_hooks.values())
+    return any(isinstance(module, LayerDropModuleList) for module in modules) or any(
+        hook.__module__ == quant_noise.__module__ for hook in hooks
+    )
