@@ -47,9 +47,18 @@ def test_on_the_command_line(capsys, criterion, option, value):
     assert str(value) in last_line
 
 
+@pytest.fixture(scope="module")
+def setups(built, corpus):
+    """Each criterion, built with its defaults."""
+    return {
+        name: built(corpus.translation, *TINY_TRANSFORMER, f"--criterion={name}")
+        for name in CRITERIA
+    }
+
+
 @pytest.mark.parametrize(("criterion", "option", "value"), CASES)
-def test_in_a_config(transformer, criterion, option, value):
-    setup = transformer(f"--criterion={criterion}")
+def test_in_a_config(setups, criterion, option, value):
+    setup = setups[criterion]
     cfg = copy.deepcopy(setup.cfg.criterion)
     cfg[option] = value
     flag = f"--{option.replace('_', '-')}"
@@ -59,7 +68,6 @@ def test_in_a_config(transformer, criterion, option, value):
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
-def test_the_defaults_are_in_range(transformer, criterion):
-    setup = transformer(f"--criterion={criterion}")
+def test_the_defaults_are_those_of_the_options(setups, criterion):
     defaults = {option.name: option.default for option in CRITERIA[criterion]}
-    assert {name: setup.cfg.criterion[name] for name in defaults} == defaults
+    assert {name: setups[criterion].cfg.criterion[name] for name in defaults} == defaults

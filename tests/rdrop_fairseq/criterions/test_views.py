@@ -94,9 +94,9 @@ OPTIONS = {
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_trainer_learns_with_two_batches_an_update(trainer, name, precision):
     one, sample = trainer(*TINY_TRANSFORMER, *RDROP, *OPTIONS[name], *precision)
-    logs = [one.train_step([sample, sample]) for _ in range(12)]
+    logs = [one.train_step([sample, sample]) for _ in range(7)]
     logs = [log for log in logs if log]  # not those that overflow
-    assert logs[-1]["nll_loss"] < logs[0]["nll_loss"] - 0.1
+    assert logs[-1]["nll_loss"] < logs[0]["nll_loss"] - 0.05
     for log in logs:
         assert math.isfinite(log["loss"]) and log["kl_loss"] > 0
         assert 0.4 < log["rdrop_share"] < 0.6 if "share" in name else True
