@@ -105,11 +105,12 @@ choose_environment() {
     environment=${VIRTUAL_ENV:-}
     [ -n "$environment" ] ||
         die "$repo cannot be written to: activate a virtual environment that has the plugin"
-    "$environment/bin/python" -c '
-import importlib.util, sys
+    local missing
+    missing=$("$environment/bin/python" -c '
+import importlib.util
 needed = ("fairseq", "rdrop_fairseq", "rdrop_tools", "sacrebleu", "sentencepiece", "matplotlib")
-sys.exit(", ".join(name for name in needed if not importlib.util.find_spec(name)))' ||
-        die "$environment lacks these packages: run pip install '$repo[dev]' there"
+print(*(name for name in needed if not importlib.util.find_spec(name)))')
+    [ -z "$missing" ] || die "$repo cannot be written to, and $environment lacks $missing"
     say "$repo cannot be written to: using $environment"
 }
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from test_translation_benchmarks import EXAMPLES, REPOSITORY
+from helpers.constants import EXAMPLES, REPOSITORY
 
 BENCHMARKS = sorted(path.parent.name for path in EXAMPLES.glob("*/corpus.json"))
 PROGRAMS = ("prepare.sh", "train.sh", "evaluate.sh")

@@ -4,7 +4,7 @@ import re
 import subprocess
 
 import pytest
-from test_translation_benchmarks import EXAMPLES
+from helpers.constants import EXAMPLES
 
 PROGRAM = f"""#!/usr/bin/env bash
 set -euo pipefail

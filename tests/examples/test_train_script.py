@@ -103,7 +103,7 @@ def test_settings_count_once_there_is_a_checkpoint(train, tmp_path):
     assert train("iwslt14_de_en", "--name", "typo", "--", "--lrr", "1", ends=ends)[0] == 1
     assert (run / "settings").exists()
     status, said, given = train("iwslt14_de_en", "--name", "typo", "--", "--lr", "1")
-    assert status == 0 and given[-2:] == ["--lr", "1"], said
+    assert status == 0 and "--lrr" not in given and "--lr" in given, said
     assert train("iwslt14_de_en", "--name", "typo", "--", "--lr", "2")[0] == 1
 
 
