@@ -23,7 +23,7 @@ there() { [ -e "$1" ] && say "already there: $1"; }
 check_out() {
     case $out in
         '' | -*) refuse "--out is a folder whose name does not begin with -, not '$out'" ;;
-        *:*) refuse "--out must have no colon in its path, since fairseq would split it there, not '$out'" ;;
+        *:*) refuse "--out must be a path without colons, where fairseq would split it, not '$out'" ;;
     esac
 }
 

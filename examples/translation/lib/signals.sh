@@ -7,8 +7,8 @@ exec {stdout}>&1 {stderr}>&2 # the output of this script, whatever that of the p
 trap 'stop TERM' TERM
 trap 'stop INT' INT
 
-# supervise COMMAND...: as the command alone, but the signals are passed on, which bash does not do, and the
-# command is named as the holder of the lock, since it may outlive this script.
+# supervise COMMAND...: as the command alone, but the signals are passed on, which bash does not do by
+# itself, and the command is named as the holder of the lock, since it may outlive this script.
 supervise() {
     local status=0
     # bash has what runs in the background ignore INT
