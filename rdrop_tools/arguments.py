@@ -1,13 +1,14 @@
 """What several programs accept on their command lines."""
 
 import argparse
+import os
 from pathlib import Path
 
 
 def named_path(text):
-    """Split `NAME=FILE` into its parts; a FILE alone is its own name."""
+    """Split `NAME=FILE` into its parts; a FILE that exists as given is its own name."""
     name, separator, path = text.partition("=")
-    return (name, Path(path)) if separator else (text, Path(text))
+    return (name, Path(path)) if separator and not os.path.exists(text) else (text, Path(text))
 
 
 def at_least_one(text):

@@ -1,7 +1,7 @@
 """Atomic outputs: complete or not there, since they get their name only at the end.
 
 A program that is killed before that leaves its temporary folder behind; the next one that makes
-the same output removes it: only one program at a time can make an output.
+the same output removes it. A lock keeps two programs from making the same output at once.
 """
 
 import contextlib
@@ -13,13 +13,18 @@ import sys
 import tempfile
 from pathlib import Path
 
+from rdrop_tools.lock import locked
+
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextlib.contextmanager
 def atomic_file(path):
-    """Yield a temporary path, renamed to `path` on success and removed on failure."""
-    with _temporary_sibling(path) as folder:
+    """Yield a temporary path, renamed to `path` on success and removed on failure.
+
+    Raises BlockingIOError when another program is making `path`.
+    """
+    with _only_maker(path), _temporary_sibling(path) as folder:
         yield folder / path.name
         os.replace(folder / path.name, path)
 
@@ -28,19 +33,24 @@ def atomic_file(path):
 def atomic_folder(path):
     """Yield a temporary folder, renamed to `path` on success and removed on failure.
 
-    Raises FileExistsError, before anything is made, when `path` exists.
+    Raises FileExistsError, before anything is made, when `path` exists, and BlockingIOError when
+    another program is making it.
     """
-    if path.exists():
-        raise FileExistsError(f"{path} exists already: remove it, or name another place.")
-    with _temporary_sibling(path) as folder:
+    with _only_maker(path), _temporary_sibling(path) as folder:
+        if path.exists():
+            raise FileExistsError(f"{path} exists already: remove it, or name another place.")
         (folder / path.name).mkdir()
         yield folder / path.name
         os.replace(folder / path.name, path)
 
 
+def _only_maker(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return locked(path.parent / f".{path.name}.lock", path)
+
+
 @contextlib.contextmanager
 def _temporary_sibling(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{path.name}.making."
     for left_behind in path.parent.glob(f"{glob.escape(prefix)}*"):
         shutil.rmtree(left_behind, ignore_errors=True)

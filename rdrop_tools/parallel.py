@@ -3,9 +3,11 @@
 import itertools
 import os
 import signal
+import threading
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import parent_process
 
 from rdrop_tools.arguments import at_least_one
 
@@ -39,7 +41,7 @@ def map_chunks(function, items, workers):
 
 
 def _map_in_processes(function, chunks, workers):
-    with ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_the_parent) as pool:
+    with ProcessPoolExecutor(workers, initializer=_follow_the_parent) as pool:
         pending = deque()
         for chunk in chunks:
             pending.append(pool.submit(function, chunk))
@@ -55,8 +57,15 @@ def _chunks(items):
         yield chunk
 
 
-def _leave_interrupts_to_the_parent():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _follow_the_parent():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends its workers
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent():
+    """End when the parent was killed; a worker would wait for work, and hold locks, for ever."""
+    parent_process().join()
+    os._exit(1)
 
 
 def add_workers_argument(parser):

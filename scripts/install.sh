@@ -85,6 +85,11 @@ fi
 "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
     die "'$PYTHON' has no venv module; install it (on Debian: python$version-venv)"
 
+lock=$venv.lock
+exec <>"$lock" # what is started inherits the lock with the standard input
+host_and_time=$("$PYTHON" rdrop_tools/lock.py install.sh "$lock" "$venv") || exit 1
+echo "install.sh (process $$ $host_and_time)" >"$lock"
+
 trap 'die "stopped; the message above says why. Run it again to complete the installation"' ERR
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check install --quiet "$@"; }
 

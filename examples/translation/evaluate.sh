@@ -55,7 +55,7 @@ choose_checkpoint() {
     checkpoint=${checkpoint:-best}
     model=$out/$run/checkpoint_$checkpoint.pt
     if [ -n "$average" ] && [ ! "$model" -nt "$out/$run/checkpoint_last.pt" ]; then
-        python "$repo/scripts/average_checkpoints.py" --dir "$out/$run" \
+        supervise python "$repo/scripts/average_checkpoints.py" --dir "$out/$run" \
             --last "$average" "${averaged[@]}" --out "$model"
     fi
     [ -e "$model" ] || die "there is no $model: has the training come to its first validation?"
@@ -64,10 +64,11 @@ choose_checkpoint() {
 }
 
 translate() {
+    hold "$out/$run/.${log##*/}.lock" "$log"
     precision=fp32
     choose_device
     say "translating"
-    fairseq-generate "$out/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
+    supervise fairseq-generate "$out/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
         --source-lang "$source" --target-lang "$target" --gen-subset "$subset" --path "$model" \
         --beam "$beam" --lenpen "$lenpen" --remove-bpe "$(joining_of_subwords)" \
         --max-tokens 4096 "${precision_flags[@]}" >"$log.tmp" ||

@@ -30,12 +30,15 @@ other_valid='' # only some settings.sh have it
 
 main() {
     read_arguments "$@"
+    [ -z "$orig" ] || [ -d "$orig" ] ||
+        die "there is no folder $orig: give --orig the folder of the archives"
     if [ -n "$other_valid" ] && [ -n "${!other_valid}" ]; then held_out=(--valid "$other_valid"); fi
     read_languages
     need_program fairseq-preprocess
     need_corpus_packages
     workers=${workers:-$(python -c 'from rdrop_tools.parallel import CORES; print(CORES)')}
     mkdir -p "$out"
+    hold "$out/.lock" "$out"
 
     refuse_other_settings
     get_archives
@@ -60,23 +63,20 @@ refuse_other_settings() {
 }
 
 get_archives() {
-    if [ -n "$orig" ]; then
-        [ -d "$orig" ] || die "there is no folder $orig: give --orig the folder of the archives"
-        return
-    fi
+    [ -z "$orig" ] || return 0
     orig=$out/orig
-    [ -e "$out/corpus" ] || python "$repo/scripts/download.py" --corpus "$table" --to "$orig"
+    [ -e "$out/corpus" ] || supervise python "$repo/scripts/download.py" --corpus "$table" --to "$orig"
 }
 
 make_corpus() {
     say "tokenizing"
-    python "$repo/scripts/prepare_corpus.py" --corpus "$table" --orig "$orig" \
+    supervise python "$repo/scripts/prepare_corpus.py" --corpus "$table" --orig "$orig" \
         --out "$out/corpus" "${corpus_settings[@]}" "${held_out[@]}" --workers "$workers"
 }
 
 split_into_subwords() {
     say "learning $bpe_size subwords with $subword"
-    python "$repo/scripts/subwords.py" --corpus "$out/corpus" --langs "$source" "$target" \
+    supervise python "$repo/scripts/subwords.py" --corpus "$out/corpus" --langs "$source" "$target" \
         --method "$subword" --size "$bpe_size" --out "$out/subwords" \
         "${subword_settings[@]}" --workers "$workers"
 }

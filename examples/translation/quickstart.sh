@@ -6,6 +6,8 @@ set -euo pipefail
 . "$lib/binarize.sh"
 . "$lib/checkpoints.sh"
 . "$lib/device.sh"
+. "$lib/lock.sh"
+. "$lib/signals.sh"
 . "$examples/quickstart/settings.sh"
 
 usage() {
@@ -23,12 +25,12 @@ END
 main() {
     read_options "$@"
     mkdir -p "$work"
-    trap 'exit 130' INT TERM
+    hold "$work/.lock" "$work"
     trap 'explain_exit $?' EXIT
 
     stage 1 "Installing"
-    shown bash "$repo/scripts/install.sh"
-    PATH=$repo/.venv/bin:$PATH
+    choose_environment
+    PATH=$environment/bin:$PATH
     cpu='' precision='' # as suits this machine
     choose_device 2>>"$log"
 
@@ -65,10 +67,12 @@ read_options() {
     option out DIR "$repo/quickstart-runs" "where everything goes"
     parse_options "$@"
     if [ -n "$smoke" ]; then smoke_settings; fi
+    check_out
     minutes=${minutes:-$training_minutes}
     [ "$(calculate "($minutes > 0)")" = 1 ] || refuse "--minutes must be above 0, not '$minutes'"
-    mkdir -p "$out"
+    mkdir -p "$out" || die "name another folder with --out"
     out=$(cd "$out" && pwd)
+    check_out
     wheel=$out/homeassistant-2026.2.3.whl
     work=$out/en-$lang${smoke:+-smoke}
     log=$work/quickstart.log
@@ -77,7 +81,7 @@ read_options() {
 explain_exit() {
     case $1 in
         0) ;;
-        130) shown echo "Interrupted. The same command continues from here." ;;
+        130 | 143) ;; # say_stopped has said it
         *)
             echo "Failed; the log $log ends with:" >&2
             tail -n 10 "$log" >&2
@@ -86,9 +90,29 @@ explain_exit() {
     esac
 }
 
+say_stopped() { shown echo "Interrupted. The same command continues from here."; }
 stage() { printf '[%d/6] %s (after %d:%02d)\n' "$@" $((SECONDS / 60)) $((SECONDS % 60)) | tee -a "$log"; }
 shown() { "$@" 2>&1 | tee -a "$log"; }
 say() { shown echo "      $*"; }
+
+# The .venv of the checkout or, where none can be made, the virtual environment that is active.
+choose_environment() {
+    environment=$repo/.venv
+    if [ -w "$repo" ] || [ -e "$environment" ]; then
+        shown bash "$repo/scripts/install.sh"
+        return
+    fi
+    environment=${VIRTUAL_ENV:-}
+    [ -n "$environment" ] ||
+        die "$repo cannot be written to: activate a virtual environment that has the plugin"
+    local missing
+    missing=$("$environment/bin/python" -c '
+import importlib.util
+needed = ("fairseq", "rdrop_fairseq", "rdrop_tools", "sacrebleu", "sentencepiece", "matplotlib")
+print(*(name for name in needed if not importlib.util.find_spec(name)))')
+    [ -z "$missing" ] || die "$repo cannot be written to, and $environment lacks $missing"
+    say "$repo cannot be written to: using $environment"
+}
 
 corpus_program() {
     python "$repo/scripts/home_assistant_corpus.py" --lang "$lang" --wheel "$wheel" "$@"
@@ -139,14 +163,20 @@ fairseq_train() {
     hours=$(calculate "$minutes * $2 / 60")
     shift 2
     keep_whole_checkpoint "$folder"
-    fairseq-train "$work/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
+    rm -f "$folder/output"
+    mkfifo "$folder/output"
+    tee -a "$log" <"$folder/output" | python "$repo/scripts/show_training.py" &
+    local printer=$! status=0
+    supervise fairseq-train "$work/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
         "${model[@]}" --label-smoothing "$label_smoothing" "$@" --max-tokens "$max_tokens" \
         --seed 1 "${optimization[@]}" \
         --stop-time-hours "$hours" --distributed-world-size 1 "${precision_flags[@]}" \
         --save-dir "$folder" --no-epoch-checkpoints --save-interval-updates 200 \
         --keep-interval-updates 1 --log-format json --log-interval 10 \
-        --log-file "$folder/train.log" 2>&1 | tee -a "$log" |
-        python "$repo/scripts/show_training.py"
+        --log-file "$folder/train.log" >"$folder/output" 2>&1 || status=$?
+    wait "$printer"
+    rm "$folder/output"
+    return "$status"
 }
 
 last_update() { grep -o 'num_updates": "[0-9]*' "$1/train.log" | tail -n 1 | tr -dc 0-9; }
@@ -156,7 +186,7 @@ translate() {
     local folder
     folder=$(folder_of "$1")
     there "$folder/generate.log" && return
-    fairseq-generate "$work/binarized" --user-dir "$repo/rdrop_fairseq" \
+    supervise fairseq-generate "$work/binarized" --user-dir "$repo/rdrop_fairseq" \
         --source-lang en --target-lang "$lang" --path "$folder/model.pt" \
         "${search[@]}" --remove-bpe sentencepiece --max-tokens 4000 \
         >"$folder/generate.tmp" 2>>"$log"
@@ -208,10 +238,13 @@ Log      $log
 
 To translate your own text:
 
-  echo 'Turn on the light in the kitchen.' | $repo/.venv/bin/fairseq-interactive \\
-    $work/binarized --source-lang en --target-lang $lang --path $folder/model.pt \\
-    --user-dir $repo/rdrop_fairseq --beam 5 --lenpen 1.5 --bpe sentencepiece \\
-    --sentencepiece-model $work/subwords/spm.model | grep ^D- | cut -f 3"
+  echo 'Turn on the light in the kitchen.' | $(quoted "$environment/bin/fairseq-interactive") \\
+    $(quoted "$work/binarized") --source-lang en --target-lang $lang \\
+    --path $(quoted "$folder/model.pt") \\
+    --user-dir $(quoted "$repo/rdrop_fairseq") --beam 5 --lenpen 1.5 --bpe sentencepiece \\
+    --sentencepiece-model $(quoted "$work/subwords/spm.model") | grep ^D- | cut -f 3"
 }
+
+quoted() { printf %q "$1"; }
 
 main "$@"

@@ -32,13 +32,14 @@ declare_options() {
     option nodes N 1 "machines, each of which runs this script"
     option node_rank R 0 "the number of this machine, from 0"
     option master HOST:PORT localhost:29500 "the first machine, and a free port there"
-    option name NAME '' "of the run (rdrop-alpha${alpha:-A}-seed1 or baseline-seed1)"
+    option name RUN '' "of the run (rdrop-alpha${alpha:-A}-seed1 or baseline-seed1)"
     option out DIR "$repo/runs/$benchmark" "of prepare.sh"
     pass_on extra
 }
 
 main() {
     read_arguments "$@"
+    check_name
     check_machines
     [ -e "$out/binarized" ] || die "there is no $out/binarized: run prepare.sh first"
     need_program fairseq-train

@@ -67,7 +67,7 @@ def scoring(args, parser):
         bleu = BLEU(args.lowercase, tokenize="none", smooth_method="none", force=True)
         prepare = split_compounds if args.compound_split else protect_words
         return Scoring(prepare, {"BLEU": bleu}, multi_bleu=True)
-    prepare = detokenizer(args.detokenize) if args.detokenize else str
+    prepare = str if args.detokenize is None else detokenizer(args.detokenize)
     bleu, chrf = BLEU(args.lowercase, tokenize=args.tokenize), CHRF(lowercase=args.lowercase)
     return Scoring(prepare, {"BLEU": bleu, "chrF2": chrf})
 
@@ -87,11 +87,22 @@ def split_compounds(line):
 
 
 def detokenizer(language):
-    """Return a function that joins a Moses-tokenized line to a text."""
+    """Return a function that joins a Moses-tokenized line to a text.
+
+    Raises ScoringError for a language that sacremoses does not know; it would treat it as any.
+    """
     try:
         from sacremoses import MosesDetokenizer
+        from sacremoses.corpus import NonbreakingPrefixes
     except ImportError as error:
         raise ScoringError("--detokenize needs sacremoses: pip install sacremoses") from error
+    # those with a list of abbreviations, and two with rules for their characters alone
+    known = {*NonbreakingPrefixes().available_langs.values(), "ja", "ko"}
+    if language not in known:
+        raise ScoringError(
+            f"--detokenize is for the languages of Moses, {', '.join(sorted(known))}, "
+            f"not '{language}'."
+        )
     detokenize = MosesDetokenizer(lang=language).detokenize
     return lambda line: detokenize(line.split())
 

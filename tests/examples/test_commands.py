@@ -111,3 +111,15 @@ def test_the_programs_run_from_any_folder_and_in_any_folder(program, tmp_path):
         status, printed, errors = run(path, *words, cwd=cwd)
         assert (status, errors) == (0, "")
         assert str(checkout) in printed
+
+
+@pytest.mark.parametrize("program", [*PROGRAMS, "quickstart.sh"])
+@pytest.mark.parametrize("out", ["", "-dash", "a:b", "/nowhere/a:b/c"])
+def test_a_place_that_fairseq_would_misread_is_refused(program, out, tmp_path):
+    words = () if program == "quickstart.sh" else ("multi30k_en_de",)
+    status, printed, errors = run(EXAMPLES / program, *words, "--out", out, cwd=tmp_path)
+    assert (status, printed, errors.count("\n")) == (2, "", 1)
+    assert errors.startswith(f"{program}: --out ") and errors.endswith(
+        f", not '{out}'; see --help.\n"
+    )
+    assert list(tmp_path.iterdir()) == []

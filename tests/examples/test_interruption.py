@@ -47,8 +47,8 @@ def prepared(orig, tmp_path_factory):
     return scripts.out, seconds
 
 
-# fairseq-preprocess notes there when it worked and where
-LOG = ("preprocess.log",)
+# In these stands when the programs worked, and where
+LOG = ("preprocess.log", ".lock")
 
 
 def test_preparation_killed_ten_times_makes_the_same_bytes(prepared, scripts):
@@ -121,7 +121,7 @@ HALF = f"head -n 20 {EXAMPLES / 'README.md'}"
 
 
 @pytest.mark.parametrize("end", ["kill -INT 0; sleep 60", "exit 1"], ids=["ctrl-c", "full disk"])
-def test_evaluation_that_stops_is_no_evaluation(prepared, scripts, end):
+def test_evaluation_that_stops_is_not_an_evaluation(prepared, scripts, end):
     shutil.copytree(prepared[0], scripts.out)
     run = scripts.out / "run"
     run.mkdir()
@@ -161,7 +161,7 @@ def test_quickstart_killed_ten_times_makes_the_same_bytes(tmp_path):
     }
     command = ["bash", str(QUICKSTART), "--out", "out", "--compare"]
     seconds = run_undisturbed(command, **options)
-    made, logs = checkout.folder / "out", ("quickstart.log", "train.log")
+    made, logs = checkout.folder / "out", ("quickstart.log", "train.log", ".lock")
     undisturbed = contents(made, but=logs)
     shutil.rmtree(made)
 

@@ -5,11 +5,10 @@ The machines are two processes on this one, which find each other through a port
 
 import os
 import re
-import socket
 
 import pytest
 from helpers import launch
-from helpers.benchmarks import SMALL_MODEL
+from helpers.benchmarks import SMALL_MODEL, free_port
 from helpers.constants import EXAMPLES
 
 TINY = (*SMALL_MODEL, "--max-tokens", "100", "--disable-validation", "--no-epoch-checkpoints")
@@ -29,12 +28,6 @@ def start(tmp_path, corpus):
         return launch.start("bash", *words, *end, cwd=tmp_path, environment={"PATH": path})
 
     return start
-
-
-def free_port():
-    with socket.socket() as a_socket:
-        a_socket.bind(("localhost", 0))
-        return a_socket.getsockname()[1]
 
 
 def test_two_machines_make_one_training(start, tmp_path):

@@ -1,7 +1,10 @@
 """The quickstart: its stages with stand-ins for the slow programs, and once as a user runs it."""
 
+import ctypes
 import re
+import shutil
 import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -122,6 +125,76 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before(checkout):
 def test_wrong_options_are_refused(checkout, options, message):
     status, output, calls = checkout.run(*options)
     assert (status, output, calls) == (2, f"quickstart.sh: {message}; see --help.\n", [])
+
+
+def test_the_printed_command_is_quoted(tmp_path):
+    """By a shell that reads it: with stand-ins for the programs that it names."""
+    checkout = Checkout(tmp_path / "a checkout of 'mine' $(touch made)")
+    work = checkout.folder / "my out" / "en-de"
+    _, output, _ = checkout.run("--out", "my out")
+    interactive = checkout.folder / ".venv" / "bin" / "fairseq-interactive"
+    interactive.write_text("#!/usr/bin/env bash\nprintf 'D-0\\t-1\\t%s\\n' \"$@\"\n")
+    interactive.chmod(0o755)
+    printed = run("bash", "-c", output.split("To translate your own text:")[1], cwd=tmp_path)
+    words = printed.stdout.splitlines()
+    assert words[:5] == [str(work / "binarized"), "--source-lang", "en", "--target-lang", "de"]
+    assert words[5:7] == ["--path", str(work / "rdrop-12min" / "model.pt")]
+    assert words[7:9] == ["--user-dir", str(checkout.folder / "rdrop_fairseq")]
+    assert words[-1] == str(work / "subwords" / "spm.model")
+    assert not list(tmp_path.rglob("made"))
+
+
+def obey_the_modes_of_files():
+    """As a user other than root has to: without CAP_DAC_OVERRIDE after the next exec."""
+    PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
+    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
+
+
+@pytest.fixture
+def read_only(checkout, tmp_path):
+    """Run the quickstart from a checkout that nobody can write to, with a virtual environment."""
+    active, folders = tmp_path / "active", [checkout.folder, checkout.folder / "scripts"]
+    shutil.move(checkout.folder / ".venv", active)
+    checkout.calls_file = tmp_path / "calls"
+    for folder in folders:
+        folder.chmod(0o555)
+
+    def read_only(**environment):
+        environment = {**checkout.environment(), "VIRTUAL_ENV": str(active), **environment}
+        more = {"env": environment, "preexec_fn": obey_the_modes_of_files}
+        return checkout.run("--out", str(tmp_path / "out"), **more)
+
+    yield read_only
+    for folder in folders:
+        folder.chmod(0o755)
+
+
+def test_where_the_checkout_is_read_only_the_active_environment_is_used(read_only, tmp_path):
+    python = tmp_path / "active" / "bin" / "python"
+    python.unlink()  # it has only the standard library, where it stands
+    python.write_text(f'#!/usr/bin/env bash\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    status, output, calls = read_only()
+    assert status == 0, output
+    assert f"checkout cannot be written to: using {tmp_path}/active" in output
+    assert "installed" not in output
+    assert "fairseq-train" in programs(calls)
+    assert f"| {tmp_path}/active/bin/fairseq-interactive " in output
+
+
+@pytest.mark.parametrize(
+    ("active", "sentence"),
+    [
+        ("", "checkout cannot be written to: activate a virtual environment that has the plugin"),
+        ("active", "active lacks fairseq rdrop_fairseq sacrebleu sentencepiece matplotlib"),
+    ],
+)
+def test_where_the_checkout_is_read_only_an_environment_is_needed(
+    read_only, tmp_path, active, sentence
+):
+    status, output, calls = read_only(VIRTUAL_ENV=str(tmp_path / active) if active else "")
+    assert (status, calls) == (1, [])
+    assert re.search(rf"^quickstart\.sh: .*{sentence}$", output, re.M), output
 
 
 def test_help_names_every_option(checkout):

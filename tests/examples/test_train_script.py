@@ -94,3 +94,39 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before(train, tmp_path):
     _, said, given = train("iwslt14_de_en")
     assert given and "checkpoint_last.pt was cut short: going back to the one before" in said
     assert (run / "checkpoint_last.pt").read_bytes() == whole
+
+
+def test_settings_count_once_there_is_a_checkpoint(train, tmp_path):
+    """A mistyped argument trains nothing, and the corrected command is not refused."""
+    run = tmp_path / "out" / "typo"
+    ends = f"rm {run}/checkpoint_last.pt; exit 2"
+    assert train("iwslt14_de_en", "--name", "typo", "--", "--lrr", "1", ends=ends)[0] == 1
+    assert (run / "settings").exists()
+    status, said, given = train("iwslt14_de_en", "--name", "typo", "--", "--lr", "1")
+    assert status == 0 and "--lrr" not in given and "--lr" in given, said
+    assert train("iwslt14_de_en", "--name", "typo", "--", "--lr", "2")[0] == 1
+
+
+WRONG_NAMES = ("", "a:b", "../x", "a/b", "/x", "..", ".", ".x", "-x")
+OF_PREPARE = ("corpus", "subwords", "binarized", "orig", "settings", "manifest.json")
+
+
+@pytest.mark.parametrize("name", [*WRONG_NAMES, *OF_PREPARE, "preprocess.log", "binarized.tmp"])
+def test_a_name_that_is_not_for_a_run_is_refused(train, tmp_path, name):
+    before = sorted(tmp_path.rglob("*"))
+    status, said, given = train("iwslt14_de_en", "--name", name)
+    assert (status, given) == (2, None)
+    if name in WRONG_NAMES:
+        rule = "the name of a folder, without / and : and not beginning with - or ."
+        assert said == f"train.sh: --name is {rule}, not '{name}'; see --help.\n"
+    else:
+        assert f"--name {name} is what prepare.sh makes" in said and said.count("\n") == 1
+    programs = {tmp_path / "programs" / name for name in ("fairseq-train", "python")}
+    assert {*tmp_path.rglob("*")} == {*before, *programs}
+
+
+def test_a_wrong_number_makes_no_folder(train, tmp_path):
+    status, said, given = train("iwslt14_de_en", "--alpha", "abc")
+    assert (status, given) == (2, None)
+    assert said == "train.sh: --alpha must be a number, not 'abc'; see --help.\n"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["binarized"]

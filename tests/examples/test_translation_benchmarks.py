@@ -242,7 +242,7 @@ def test_packages_of_the_preparation(run, tmp_path):
     assert re.fullmatch(r"prepare\.sh: sacremoses, .* is not installed here: run pip .*\n", printed)
 
 
-def test_a_preparation_that_has_made_nothing_takes_other_settings(run):
+def test_a_preparation_that_has_made_nothing_takes_other_settings(run, tmp_path):
     for size in ("300", "400"):
         nothing = ("--orig", "nowhere", "--bpe-size", size)
         printed = run("multi30k_en_de", "prepare.sh", *nothing, fails=True)
@@ -250,6 +250,7 @@ def test_a_preparation_that_has_made_nothing_takes_other_settings(run):
             printed
             == "prepare.sh: there is no folder nowhere: give --orig the folder of the archives\n"
         )
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

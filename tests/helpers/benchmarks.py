@@ -1,6 +1,7 @@
 """The scripts of the translation benchmarks, with a model and a validation of seconds."""
 
 import os
+import socket
 
 from helpers.constants import EXAMPLES
 from helpers.launch import activated, run
@@ -37,3 +38,10 @@ class Scripts:
         """Have a program of fairseq replaced by a few lines of bash."""
         self.programs.joinpath(name).write_text("\n".join(["#!/usr/bin/env bash", *lines, ""]))
         self.programs.joinpath(name).chmod(0o755)
+
+
+def free_port():
+    """Return a port on this machine that no program listens to."""
+    with socket.socket() as a_socket:
+        a_socket.bind(("localhost", 0))
+        return a_socket.getsockname()[1]

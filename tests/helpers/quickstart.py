@@ -82,10 +82,14 @@ class Checkout:
             **{"PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "yes"},
         }
 
-    def run(self, *options, broken=""):
-        """Run the quickstart; return its exit status, its output and the calls it made."""
+    def run(self, *options, broken="", **more):
+        """Run the quickstart; return its exit status, its output and the calls it made.
+
+        Args:
+            more: options of ``launch.run``.
+        """
         self.calls_file.write_text("")
         words = (QUICKSTART, "--out", "out", *options)
         where = {"cwd": self.folder, "env": self.environment(broken)}
-        finished = run("bash", *words, check=False, **where)
+        finished = run("bash", *words, check=False, **{**where, **more})
         return finished.returncode, finished.stdout, self.calls_file.read_text().splitlines()

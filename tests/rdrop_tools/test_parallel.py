@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+from helpers.launch import start
 
 from rdrop_tools import parallel
 
@@ -61,3 +62,17 @@ def test_fewer_workers_than_one_are_refused(text, capsys):
     message = f"argument --workers: must be a whole number from 1 on, not '{text}'"
     assert message in capsys.readouterr().err
     assert parser.parse_args(["--workers", "3"]).workers == 3
+
+
+def test_workers_end_with_a_parent_that_was_killed():
+    """Otherwise they would wait for work for ever, and hold what they inherited."""
+    code = (
+        "import time; from rdrop_tools.parallel import map_chunks;"
+        "chunks = map_chunks(list, range(4000), 2); next(chunks); time.sleep(1);"
+        "print('at work', flush=True); time.sleep(60)"
+    )
+    parent = start("python", "-c", code)
+    assert parent.stdout.readline() == "at work\n"
+    parent.kill()
+    # its output ends when the last of them has ended
+    assert parent.communicate(timeout=20)[0] == ""

@@ -1,8 +1,12 @@
 """scripts/install.sh with a Python that only says what it is asked to do, and the dependencies."""
 
+import fcntl
+import os
 import runpy
 import shutil
+import socket
 import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -22,6 +26,7 @@ PYTHON = """#!/usr/bin/env bash
 here=$(dirname "$0")
 echo "$*" >>"$FAKE_CALLS"
 case "$*" in
+    *lock.py*) exec "$REAL_PYTHON" "$@" ;;
     *version_info*) echo "$FAKE_VERSION" ;;
     *realpath*) echo "$FAKE_PYTHON" ;;
     *machine*) echo "Linux-x86_64" ;;
@@ -40,6 +45,8 @@ def install(tmp_path):
     (checkout / "scripts").mkdir(parents=True)
     for name in INPUTS:
         shutil.copy(REPOSITORY / name, checkout / name)
+    (checkout / "rdrop_tools").mkdir()
+    shutil.copy(REPOSITORY / "rdrop_tools" / "lock.py", checkout / "rdrop_tools")
     tools = tmp_path / "tools"
     tools.mkdir()
     for name in (*TOOLS, "env"):
@@ -54,6 +61,7 @@ def install(tmp_path):
         environment = {
             "PATH": str(tools),
             "FAKE_CALLS": str(calls),
+            "REAL_PYTHON": sys.executable,
             "FAKE_VERSION": version,
             "FAKE_PYTHON": str(python),
             "FAKE_HEADERS": str(headers),
@@ -90,6 +98,19 @@ def test_installs_from_any_folder_and_then_does_nothing(install):
     assert time.monotonic() - start < 5
     assert (second.status, second.pips) == (0, [])
     assert second.said == f"==> everything is installed in {install.venv}\n"
+
+
+def test_two_do_not_install_at_once(install):
+    with open(f"{install.venv}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        print(f"install.sh (process {os.getpid()} on {socket.gethostname()} since now)", file=lock)
+        lock.flush()
+        refused = install.run()
+    assert (refused.status, refused.pips) == (1, [])
+    place = f"install.sh: {install.venv} is in use by install.sh (process {os.getpid()} on "
+    assert refused.said.startswith(place) and refused.said.count("\n") == 1
+    assert not install.venv.exists()
+    assert install.run().pips
 
 
 @pytest.mark.parametrize("change", [*INPUTS, "the checkout's place"])

@@ -2,14 +2,14 @@
 # What prepare.sh, train.sh and evaluate.sh share: a benchmark, its settings and its languages.
 
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$lib/lock.sh"
+. "$lib/signals.sh"
 
 # The installation of scripts/install.sh, unless a virtual environment is active.
 if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
 
 benchmarks=$(cd "$examples" && echo */corpus.json)
 benchmarks=${benchmarks//\/corpus.json/}
-
-trap 'echo "$program: stopped; the same command continues from here." >&2; exit 130' INT TERM
 
 # read_arguments BENCHMARK [OPTIONS]: the settings of the benchmark, then the options of the program,
 # which it declares in `declare_options`, with the settings as defaults.
@@ -25,6 +25,7 @@ read_arguments() {
     fi
     declare_options
     parse_options "$@"
+    check_out
 }
 
 need_program() {

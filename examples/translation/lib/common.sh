@@ -19,4 +19,12 @@ die() { echo "$program: $*" >&2; exit 1; }
 refuse() { echo "$program: $*; see --help." >&2; exit 2; }
 there() { [ -e "$1" ] && say "already there: $1"; }
 
+# $out, which becomes a part of what fairseq is given.
+check_out() {
+    case $out in
+        '' | -*) refuse "--out is a folder whose name does not begin with -, not '$out'" ;;
+        *:*) refuse "--out must be a path without colons, where fairseq would split it, not '$out'" ;;
+    esac
+}
+
 . "$lib/options.sh"

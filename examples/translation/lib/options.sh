@@ -8,8 +8,9 @@
 #   parse_options "$@"
 #
 # What stands for the value (N above) says which values are right: N a whole number above 0, X a
-# number, test|valid one of these words, any other name any text. The program defines `refuse`, and
-# `usage`, which prints $(describe_options). What a user types is stored, and never evaluated.
+# number, RUN the name of a folder, test|valid one of these words, any other name any text. The program
+# defines `refuse`, and `usage`, which prints $(describe_options). What a user types is stored,
+# and never evaluated.
 
 declare -A option_values=() # of each option what stands for its value, nothing for a flag
 option_help=()              # of each option two items: the option with its value, and its help
@@ -83,6 +84,11 @@ check_value() {
         X)
             [[ $3 =~ ^-?([0-9]+\.?[0-9]*|\.[0-9]+)(e-?[0-9]+)?$ ]] ||
                 refuse "$1 must be a number, not '$3'"
+            ;;
+        RUN)
+            [[ $3 =~ ^[^-./:][^/:]*$ ]] ||
+                refuse "$1 is the name of a folder, without / and : and not beginning with - or .," \
+                    "not '$3'"
             ;;
         *\|*)
             local listed=${2//|/, }

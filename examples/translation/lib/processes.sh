@@ -27,13 +27,13 @@ share_batches() {
 # its rank explicitly, since on a CPU it would otherwise train once in each process.
 launch() {
     if [ "$all_processes" = 1 ]; then
-        fairseq-train "$@" --distributed-world-size 1
+        supervise fairseq-train "$@" --distributed-world-size 1
         return
     fi
     local backend=nccl
     [ "$device" = gpu ] || backend=gloo
     # shellcheck disable=SC2016
-    torchrun --nnodes "$nodes" --node-rank "$node_rank" --nproc-per-node "$processes" \
+    supervise torchrun --nnodes "$nodes" --node-rank "$node_rank" --nproc-per-node "$processes" \
         --master-addr "${master%:*}" --master-port "${master##*:}" --no-python \
         bash -c 'exec fairseq-train "$@" --distributed-world-size "$WORLD_SIZE" \
             --distributed-rank "$RANK" --device-id "$LOCAL_RANK"' fairseq-train "$@" \

@@ -3,6 +3,16 @@
 
 . "$lib/checkpoints.sh"
 
+# What --name may be: the name of a folder next to those of prepare.sh.
+check_name() {
+    case $name in
+        corpus | subwords | binarized | binarized.tmp | orig | settings | settings.tmp |\
+            manifest.json | manifest.json.tmp | preprocess.log)
+            refuse "--name $name is what prepare.sh makes in $out: choose another name"
+            ;;
+    esac
+}
+
 run_name() {
     local direction=''
     [ -z "$reverse" ] || direction=$source-$target-
@@ -20,6 +30,9 @@ begin_run() {
     settings+=" $max_tokens x $update_freq ${extra[*]}"
     mkdir -p "$run"
     if [ "$node_rank" = 0 ]; then
+        hold "$run/.lock" "$run"
+        # a mistyped setting that has trained nothing is not kept
+        compgen -G "$run/checkpoint*.pt" >/dev/null || rm -f "$run/settings"
         keep_settings "$run/settings" "$settings" \
             "name another run with --name, or remove that file to continue with these"
         keep_whole_checkpoint "$run"

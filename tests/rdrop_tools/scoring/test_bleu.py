@@ -170,6 +170,20 @@ def test_detokenized_text_is_scored_as_raw_text(tmp_path, capsys):
     assert capsys.readouterr().out == from_tokenized
 
 
+@pytest.mark.parametrize("language", ["xx", "english", "EN", "de-DE", ""])
+def test_a_language_without_rules_is_refused(reference, language):
+    pytest.importorskip("sacremoses")
+    with pytest.raises(SystemExit, match=rf"languages of Moses, as, bn, .*, zh, not '{language}'"):
+        run(reference, reference, "--detokenize", language)
+
+
+@pytest.mark.parametrize("language", ["de", "fr", "ja", "ko", "zh"])
+def test_a_language_with_rules_is_scored(reference, capsys, language):
+    pytest.importorskip("sacremoses")
+    run(reference, reference, "--detokenize", language)
+    assert "BLEU|" in capsys.readouterr().out
+
+
 def test_a_log_brings_its_own_references(tmp_path, reference, capsys):
     lines = [f"T-{n}\t{text}" for n, text in enumerate(REFERENCE)]
     lines += [f"D-{n}\t-0.5\t{text}" for n, text in enumerate(HYPOTHESIS)]

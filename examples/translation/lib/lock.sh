@@ -1,0 +1,22 @@
+# shellcheck shell=bash
+# One program at a time writes to a place.
+
+lock='' # the file of the lock that this program holds
+
+# hold FILE WHAT: holds the lock FILE until this program, and all that it started, has ended; stops if
+# another program holds it. The lock is an open file, and that file becomes the standard input, the one
+# that torchrun too leaves to its processes.
+hold() {
+    local python=${PYTHON:-python3}
+    command -v "$python" >/dev/null || return 0 # what needs it says so
+    [ -w "$(dirname "$1")" ] || return 0        # so no program can write there
+    exec <>"$1"
+    host_and_time=$("$python" "$repo/rdrop_tools/lock.py" "$program" "$1" "$2") || exit 1
+    lock=$1
+    name_holder
+}
+
+# Names the process that calls it, which others are told.
+name_holder() {
+    [ -z "$lock" ] || echo "$program (process $BASHPID $host_and_time)" >"$lock" || true # a full disk
+}

@@ -1,0 +1,36 @@
+# shellcheck shell=bash
+# TERM and INT, which may reach this script alone, end what it has started too.
+
+child='' # the process that runs now
+exec {stdout}>&1 {stderr}>&2 # the output of this script, whatever that of the process is
+
+trap 'stop TERM' TERM
+trap 'stop INT' INT
+
+# supervise COMMAND...: as the command alone, but the signals are passed on, which bash does not do by
+# itself, and the command is named as the holder of the lock, since it may outlive this script.
+supervise() {
+    local status=0
+    # bash has what runs in the background ignore INT
+    (trap - INT TERM; name_holder; exec {stdout}>&- {stderr}>&-; exec "$@") <&0 &
+    child=$!
+    wait "$child" || status=$?
+    child=''
+    name_holder
+    return "$status"
+}
+
+stop() {
+    trap - INT TERM
+    exec >&"$stdout" 2>&"$stderr"
+    if [ -n "$child" ]; then
+        # Ctrl-C has reached the child too, and a second one would disturb how it ends
+        if [ "$1" = INT ]; then sleep 1; fi
+        kill -s "$1" "$child" 2>/dev/null || true
+        wait "$child" || true
+    fi
+    say_stopped
+    exit $((128 + $(kill -l "$1")))
+}
+
+say_stopped() { echo "$program: stopped; the same command continues from here." >&2; }
