@@ -52,9 +52,9 @@ class LinearHead(LogitsHead):
     model_arguments = {"features_only": True}
     name = "fused, from the decoder's features"
 
-    def __init__(self, projection: torch.nn.Linear, chunk_size: Optional[int]):
+    def __init__(self, projection: torch.nn.Linear, **chunks: Optional[int]):
         self.projection = projection
-        self.chunk_size = chunk_size
+        self.chunks = chunks
 
     def fits(self, model: torch.nn.Module) -> bool:
         """No longer, for example, where a hook was added that has to see the logits."""
@@ -63,22 +63,22 @@ class LinearHead(LogitsHead):
     def loss(self, features: Tensor, *arguments) -> RDropLoss:
         """``linear_rdrop_loss`` of features by view and the other arguments of ``rdrop_loss``."""
         weight, bias = self.projection.weight, self.projection.bias
-        return linear_rdrop_loss(features, weight, bias, *arguments, chunk_size=self.chunk_size)
+        return linear_rdrop_loss(features, weight, bias, *arguments, **self.chunks)
 
 
 def choose_head(
     model: torch.nn.Module,
     implementation: str = "auto",
-    chunk_size: Optional[int] = None,
     needs_logits: bool = False,
+    **chunks: Optional[int],
 ) -> LogitsHead:
     """The head that trains ``model`` fastest.
 
     Args:
         model: a fairseq model, as it is or in fairseq's wrapper for distributed training.
         implementation: of the loss, a value of ``--rdrop-loss``.
-        chunk_size: target tokens in a chunk of the loss from features.
         needs_logits: whether somebody else wants to see the logits.
+        chunks: ``chunk_size`` and ``chunk_memory`` of the loss from features.
     """
     device = next(model.parameters()).device
     is_fused = implementation == "fused" or (
@@ -86,7 +86,7 @@ def choose_head(
     )
     projection = linear_projection(model)
     if is_fused and projection is not None and not needs_logits:
-        return LinearHead(projection, chunk_size)
+        return LinearHead(projection, **chunks)
     kind = ProbabilitiesHead if has_own_probabilities(model) else LogitsHead
     if is_fused:
         return kind(fused_rdrop_loss, "fused, from the model's logits")

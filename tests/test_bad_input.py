@@ -272,6 +272,7 @@ WRONG_OPTIONS = {
     "--reg-alpha=-1": "argument --reg-alpha: alpha (--reg-alpha) must be 0 or more and finite",
     "--label-smoothing=1.5": "argument --label-smoothing: label smoothing (--label-smoothing) must",
     "--rdrop-chunk-size=0": "argument --rdrop-chunk-size: chunk size (--rdrop-chunk-size) must be",
+    "--rdrop-chunk-memory=0": "argument --rdrop-chunk-memory: the memory of a chunk (--rdrop-chunk",
 }
 
 

@@ -200,14 +200,18 @@ def test_two_accumulated_batches_give_the_sum_of_their_gradients(transformer):
     torch.testing.assert_close(*both, rtol=1e-4, atol=1e-4)
 
 
-def test_the_chunk_size_reaches_the_loss(transformer, monkeypatch):
+@pytest.mark.parametrize(
+    "option, expected", [("--rdrop-chunk-size=5", 5), ("--rdrop-chunk-memory=2", 20)]
+)
+def test_the_size_of_chunks_reaches_the_loss(transformer, monkeypatch, option, expected):
     sizes = []
-    slices = fused._slices
-    monkeypatch.setattr(fused, "_slices", lambda n, size: sizes.append(size) or slices(n, size))
-    setup = transformer("--rdrop-chunk-size=5")
+    walk = fused._walk
+    monkeypatch.setattr(fused, "_walk", lambda *a: sizes.append(a[-1].chunk_size) or walk(*a))
+    monkeypatch.setattr(fused, "tokens_in_a_chunk", lambda *sizes: 10 * sizes[-1])
+    setup = transformer(option)
     setup.model.train()
     setup.criterion(setup.model, setup.sample)
-    assert sizes[0] == 5
+    assert sizes == [expected]
 
 
 @pytest.mark.parametrize("size", [0, -1])
