@@ -113,6 +113,15 @@ RDROP_CHUNK_MEMORY = Option(
     lambda value: value >= 1,
     "be 1 MiB or more",
 )
+RDROP_KERNEL = Option(
+    "rdrop_kernel",
+    str,
+    "torch",
+    "elementwise part of the fused loss: torch, plain PyTorch; triton, a Triton kernel for CUDA "
+    "that has not run on a GPU yet",
+    range="be torch or triton",
+    choices=("torch", "triton"),
+)
 RDROP_START_UPDATE = Option(
     "rdrop_start_update",
     int,
@@ -180,7 +189,7 @@ VIEW_CUTOFF = Option(
     "lie in [0, 1)",
 )
 
-LOSS = (RDROP_LOSS, RDROP_CHUNK_SIZE, RDROP_CHUNK_MEMORY)
+LOSS = (RDROP_LOSS, RDROP_CHUNK_SIZE, RDROP_CHUNK_MEMORY, RDROP_KERNEL)
 """How the loss is computed."""
 SCHEDULE = (RDROP_START_UPDATE, RDROP_RAMP_UPDATES, RDROP_EVERY, RDROP_SHARE)
 """When there is a second pass, and for which sentences."""

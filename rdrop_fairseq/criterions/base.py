@@ -34,6 +34,7 @@ class RDropCriterion(FairseqCriterion):
     rdrop_loss: str
     rdrop_chunk_size: Optional[int]
     rdrop_chunk_memory: Optional[int]
+    rdrop_kernel: str
 
     _head = None
     _update = None
@@ -100,6 +101,7 @@ class RDropCriterion(FairseqCriterion):
                 model,
                 self.rdrop_loss,
                 needs_logits=self.report_accuracy,
+                kernel=self.rdrop_kernel,
                 chunk_size=self.rdrop_chunk_size,
                 chunk_memory=self.rdrop_chunk_memory,
             )

@@ -13,6 +13,7 @@ Not for ``torch.func``, ``vmap`` or ``torch.compile(fullgraph=True)``, since onl
 many tokens count: the reference loss works there.
 """
 
+from functools import partial
 from typing import NamedTuple, Optional
 
 import torch
@@ -22,7 +23,7 @@ from rdrop_fairseq.losses.chunks import blocks, slices, tokens_in_a_chunk
 from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights, check_arguments, padding_mask
 from rdrop_fairseq.losses.kernel import loss_and_gradient_, objective_like
 from rdrop_fairseq.losses.products import Products, Rounded, product_dtype, products_for
-from rdrop_fairseq.options import RDROP_CHUNK_MEMORY, RDROP_CHUNK_SIZE, REG_ALPHA
+from rdrop_fairseq.options import RDROP_CHUNK_MEMORY, RDROP_CHUNK_SIZE, RDROP_KERNEL, REG_ALPHA
 
 
 def fused_rdrop_loss(
@@ -33,15 +34,17 @@ def fused_rdrop_loss(
     padding_idx: Optional[int] = None,
     reduce: bool = True,
     weights: Optional[ViewWeights] = None,
+    kernel: str = RDROP_KERNEL.default,
 ) -> RDropLoss:
     """:func:`~rdrop_fairseq.losses.reference.rdrop_loss` that holds one tensor next to the logits.
 
     That tensor is their gradient, in float32 at least; ``backward`` makes another if it has to
-    scale it or round it to half precision. Arguments, result and errors are those of the reference;
-    differentiating twice raises ``RuntimeError``.
+    scale it or round it to half precision. ``kernel`` is that of :func:`linear_rdrop_loss`; the
+    other arguments, result and errors are those of the reference; differentiating twice raises
+    ``RuntimeError``.
     """
     weights = check_arguments(logits.shape, target, alpha, label_smoothing, weights)
-    plan = _plan(target, padding_idx, (alpha, label_smoothing, weights), reduce)
+    plan = _plan(target, padding_idx, (alpha, label_smoothing, weights), reduce, kernel)
     return _without_first_dimension(_RDropOfLogits.apply(logits.unsqueeze(1), plan), reduce)
 
 
@@ -57,6 +60,7 @@ def linear_rdrop_loss(
     weights: Optional[ViewWeights] = None,
     chunk_size: Optional[int] = None,
     chunk_memory: Optional[int] = None,
+    kernel: str = RDROP_KERNEL.default,
 ) -> RDropLoss:
     """R-Drop of ``logits = features @ weight.T + bias`` that never holds all the logits.
 
@@ -74,6 +78,7 @@ def linear_rdrop_loss(
         bias: ``(V,)`` or ``None``.
         chunk_size: target tokens in a chunk; by default as many as ``chunk_memory`` allows.
         chunk_memory: MiB for the logits of a chunk; by default what suits the device.
+        kernel: of the elementwise part, a value of ``--rdrop-kernel``.
 
     The other arguments, the result and the errors are those of
     :func:`~rdrop_fairseq.losses.reference.rdrop_loss`; differentiating twice raises
@@ -97,7 +102,8 @@ def linear_rdrop_loss(
     size = chunk_size or tokens_in_a_chunk(
         len(features), *weight.shape, dtype, features.device, chunk_memory
     )
-    plan = _plan(target, padding_idx, (alpha, label_smoothing, weights), reduce, size, dtype)
+    objective = alpha, label_smoothing, weights
+    plan = _plan(target, padding_idx, objective, reduce, kernel, size, dtype)
     outcome = _RDropOfFeatures.apply(features.unsqueeze(1), weight, bias, plan)
     return _without_first_dimension(outcome, reduce)
 
@@ -110,6 +116,7 @@ class _Plan(NamedTuple):
     mask: Tensor  # (1, *) of bool, true there
     objective: tuple  # alpha, label smoothing and the weights of the views
     reduce: bool
+    kernel: str
     chunk_size: Optional[int] = None
     dtype: Optional[torch.dtype] = None  # of the products
     wanted: tuple = ()  # three of bool: the gradients of features, weight and bias
@@ -137,10 +144,12 @@ class _RDropOfLogits(torch.autograd.Function):
         objective = objective_like(logits.new_empty((), dtype=dtype), *plan.objective)
         gradient = torch.empty_like(logits, dtype=dtype) if ctx.needs_input_grad[0] else None
         losses = logits.new_empty(3, len(plan.target), dtype=dtype)
+        triton_kernel = _triton_kernel(plan, dtype)
+        in_place = triton_kernel.loss_and_gradient_ if triton_kernel else loss_and_gradient_
         for block in blocks(losses.size(1), len(logits) * logits.size(-1), logits.device):
             here = (slice(None), *(place[block] for place in plan.places))
             logits_here = logits[here].to(dtype)
-            of_block = loss_and_gradient_(logits_here, plan.target[block], objective)
+            of_block = in_place(logits_here, plan.target[block], objective)
             losses[:, block] = torch.stack(of_block)
             if gradient is not None:
                 gradient[here] = logits_here
@@ -223,6 +232,8 @@ def _walk(features, weight, bias, plan: _Plan, token_factor: Optional[Tensor] = 
     gradients = _no_gradients(rows, weight, plan.wanted)
     losses = rows.new_empty(3, tokens, dtype=torch.promote_types(plan.dtype, torch.float32))
     objective = objective_like(losses, *plan.objective)
+    triton_kernel = _triton_kernel(plan, losses.dtype)
+    elementwise = partial(_in_triton, triton_kernel) if triton_kernel else _in_torch
     with torch.autocast(features.device.type, enabled=False):
         for chunk in slices(tokens, size):
             inputs = rows[:, chunk].flatten(0, 1)
@@ -230,10 +241,10 @@ def _walk(features, weight, bias, plan: _Plan, token_factor: Optional[Tensor] = 
             if bias is not None:
                 logits += bias
             by_view = logits.view(num_views, -1, len(weight))
-            _losses_and_gradient_(by_view, plan.target[chunk], objective, losses[:, chunk])
-            if token_factor is not None:
-                by_view *= token_factor[chunk].unsqueeze(-1)
-            _add_to(gradients, chunk, products, products.rounded(logits), inputs)
+            factor = None if token_factor is None else token_factor[chunk]
+            tokens_here = plan.target[chunk], objective, losses[:, chunk], factor
+            gradient = elementwise(by_view, *tokens_here, products)
+            _add_to(gradients, chunk, products, gradient, inputs)
     return losses, gradients
 
 
@@ -248,11 +259,42 @@ def _no_gradients(rows: Tensor, weight: Tensor, wanted: tuple) -> _Gradients:
     )
 
 
-def _losses_and_gradient_(logits: Tensor, target: Tensor, objective, losses: Tensor) -> None:
-    """The kernel, block by block: logits ``(M, n, V)`` become gradient, ``losses`` is filled."""
+def _in_torch(logits, target, objective, losses, token_factor, products: Products) -> Rounded:
+    """The elementwise part of a chunk, block by block: ``losses`` ``(3, n)`` are filled.
+
+    Args:
+        logits: ``(M, n, V)``, overwritten.
+        token_factor: ``(n,)`` or ``None``, what each token's gradient is multiplied by.
+
+    Returns:
+        The gradient, ``(M * n, V)``, in the type of the products.
+    """
     for block in blocks(logits.size(1), len(logits) * logits.size(2), logits.device):
         of_block = loss_and_gradient_(logits[:, block], target[block], objective)
         losses[:, block] = torch.stack(of_block)
+    if token_factor is not None:
+        logits *= token_factor.unsqueeze(-1)
+    return products.rounded(logits.flatten(0, 1))
+
+
+def _in_triton(module, logits, target, objective, losses, token_factor, products) -> Rounded:
+    """The same in Triton."""
+    losses[:], gradient = module.losses_and_gradient(
+        logits, target, objective, products.weight.dtype, token_factor
+    )
+    return gradient._replace(values=gradient.values.flatten(0, 1))
+
+
+def _triton_kernel(plan: _Plan, dtype: torch.dtype):
+    """The module that is asked for, which needs Triton; ``None`` for plain PyTorch.
+
+    It computes in float32 alone.
+    """
+    if plan.kernel != "triton" or dtype != torch.float32:
+        return None
+    from rdrop_fairseq.losses import triton_kernel
+
+    return triton_kernel
 
 
 def _add_to(
@@ -300,9 +342,12 @@ def _scaled(gradient: Tensor, factor: Tensor, dtype: torch.dtype) -> Tensor:
     """
     if gradient.dtype != dtype or _keeps_graph():
         return torch.mul(gradient, factor, out=torch.empty_like(gradient, dtype=dtype))
-    if factor.device.type == "cpu" and factor.eq(1).all():  # a GPU would have to be waited for
-        return gradient
-    return gradient.mul_(factor)
+    return gradient if _is_known_to_be_one(factor) else gradient.mul_(factor)
+
+
+def _is_known_to_be_one(factor: Tensor) -> bool:
+    """Never on a GPU, which would have to be waited for."""
+    return factor.device.type == "cpu" and bool(factor.eq(1).all())
 
 
 def _keeps_graph() -> bool:

@@ -310,3 +310,21 @@ def test_gradients_of_two_ranks_are_the_mean_of_each(transformer, tmp_path):
             uses_features, gradient = found[rank][number]
             assert uses_features == ("unused" not in kind)
             torch.testing.assert_close(gradient, mean, rtol=1e-4, atol=1e-4)
+
+
+def test_the_log_says_that_triton_is_used(transformer, caplog):
+    pytest.importorskip("triton", reason="Triton is missing: pip install '.[triton]'")
+    setup = transformer("--rdrop-kernel=triton")
+    assert path_in_log(setup, caplog).endswith("elementwise part in Triton")
+    assert_the_numbers_of_the_reference(setup.model, setup.criterion, setup.sample)
+
+
+@pytest.mark.parametrize("missing", ["Triton", "CUDA"])
+def test_triton_is_refused_where_it_cannot_run(transformer, monkeypatch, missing):
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if missing == "Triton" else name
+    )
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    setup = transformer("--rdrop-kernel=triton")
+    with pytest.raises(ValueError, match=f"--rdrop-kernel triton needs {missing}, .*train without"):
+        setup.criterion(setup.model.train(), setup.sample)
