@@ -24,6 +24,7 @@ NEXT_MINOR = int(NEWEST.split(".")[1]) + 1
 CORPUS = ["sacremoses>=0.1", "subword-nmt", "tqdm"]  # 0.1: the first with perl_parity
 TENSORBOARD = ["tensorboardX"]
 PLOTS = ["matplotlib>=3.5"]  # the first with layout="constrained"
+TRITON = ["triton>=3.0"]  # PyTorch for CUDA brings it; about 1 GB
 DEVELOPMENT = ["hypothesis", "pytest", "pytest-xdist", "ruff"]
 
 setup(
@@ -47,6 +48,7 @@ setup(
         "corpus": CORPUS,
         "plots": PLOTS,
         "tensorboard": TENSORBOARD,
+        "triton": TRITON,
         "dev": [*CORPUS, *PLOTS, *TENSORBOARD, *DEVELOPMENT],
     },
     entry_points={"console_scripts": ["rdrop-fairseq = rdrop_fairseq.__main__:main"]},

@@ -5,7 +5,10 @@ answer, and whether the model is still as it was. fairseq is imported where it i
 importing it registers the criteria, which need this.
 """
 
+import importlib.util
 import inspect
+import os
+from functools import partial
 from typing import Callable, Optional
 
 import torch
@@ -14,6 +17,9 @@ from torch import Tensor
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
 from rdrop_fairseq.losses.interface import RDropLoss
 from rdrop_fairseq.losses.reference import rdrop_loss
+from rdrop_fairseq.options import RDROP_KERNEL
+
+KERNELS = {"torch": "elementwise part in PyTorch", "triton": "elementwise part in Triton"}
 
 
 class LogitsHead:
@@ -49,11 +55,11 @@ class LinearHead(LogitsHead):
     """One linear layer makes the logits: the loss is given features and makes them in chunks."""
 
     model_arguments = {"features_only": True}
-    name = "fused, from the decoder's features"
 
-    def __init__(self, projection: torch.nn.Linear, chunk_size: Optional[int]):
+    def __init__(self, projection: torch.nn.Linear, kernel: str, **chunks: Optional[int]):
         self.projection = projection
-        self.chunk_size = chunk_size
+        self.name = f"fused, from the decoder's features, {KERNELS[kernel]}"
+        self.options = {"kernel": kernel, **chunks}
 
     def fits(self, model: torch.nn.Module) -> bool:
         """No longer, for example, where a hook was added that has to see the logits."""
@@ -62,34 +68,57 @@ class LinearHead(LogitsHead):
     def loss(self, features: Tensor, *arguments) -> RDropLoss:
         """``linear_rdrop_loss`` of features by view and the other arguments of ``rdrop_loss``."""
         weight, bias = self.projection.weight, self.projection.bias
-        return linear_rdrop_loss(features, weight, bias, *arguments, chunk_size=self.chunk_size)
+        return linear_rdrop_loss(features, weight, bias, *arguments, **self.options)
 
 
 def choose_head(
     model: torch.nn.Module,
     implementation: str = "auto",
-    chunk_size: Optional[int] = None,
     needs_logits: bool = False,
+    kernel: str = RDROP_KERNEL.default,
+    **chunks: Optional[int],
 ) -> LogitsHead:
     """The head that trains ``model`` fastest.
 
     Args:
         model: a fairseq model, as it is or in fairseq's wrapper for distributed training.
         implementation: of the loss, a value of ``--rdrop-loss``.
-        chunk_size: target tokens in a chunk of the loss from features.
         needs_logits: whether somebody else wants to see the logits.
+        kernel: of the elementwise part, a value of ``--rdrop-kernel``.
+        chunks: ``chunk_size`` and ``chunk_memory`` of the loss from features.
+
+    Raises:
+        ValueError: Triton is asked for where it is missing or cannot run.
     """
     device = next(model.parameters()).device
     is_fused = implementation == "fused" or (
         implementation == "auto" and device.type in ("cpu", "cuda")
     )
+    if is_fused:
+        check_kernel(kernel, device)
     projection = linear_projection(model)
     if is_fused and projection is not None and not needs_logits:
-        return LinearHead(projection, chunk_size)
+        return LinearHead(projection, kernel, **chunks)
     kind = ProbabilitiesHead if has_own_probabilities(model) else LogitsHead
     if is_fused:
-        return kind(fused_rdrop_loss, "fused, from the model's logits")
+        loss = partial(fused_rdrop_loss, kernel=kernel)
+        return kind(loss, f"fused, from the model's logits, {KERNELS[kernel]}")
     return kind(rdrop_loss, "reference")
+
+
+def check_kernel(kernel: str, device: torch.device) -> None:
+    """Raise ``ValueError`` if the elementwise part cannot run in Triton though it shall."""
+    if kernel != "triton":
+        return
+    if importlib.util.find_spec("triton") is None:
+        raise ValueError(
+            "--rdrop-kernel triton needs Triton, which is not installed: pip install "
+            "'rdrop_fairseq[triton]', or train without it"
+        )
+    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        raise ValueError(
+            f"--rdrop-kernel triton needs CUDA, and the model is on {device.type}: train without it"
+        )
 
 
 def linear_projection(model: torch.nn.Module) -> Optional[torch.nn.Linear]:

@@ -98,10 +98,29 @@ RDROP_CHUNK_SIZE = Option(
     "rdrop_chunk_size",
     int,
     None,
-    "target tokens in a chunk of the fused loss (default: by vocabulary)",
+    "target tokens in a chunk of the fused loss (default: as many as --rdrop-chunk-memory allows)",
     "chunk size",
     lambda value: value >= 1,
     "be 1 target token or more",
+)
+RDROP_CHUNK_MEMORY = Option(
+    "rdrop_chunk_memory",
+    int,
+    None,
+    "MiB for the logits of a chunk of the fused loss (default: 64 on a CPU, 1024 on a GPU, there "
+    "never more than a quarter of the free memory)",
+    "the memory of a chunk",
+    lambda value: value >= 1,
+    "be 1 MiB or more",
+)
+RDROP_KERNEL = Option(
+    "rdrop_kernel",
+    str,
+    "torch",
+    "elementwise part of the fused loss: torch, plain PyTorch; triton, a Triton kernel for CUDA "
+    "that has not run on a GPU yet",
+    range="be torch or triton",
+    choices=("torch", "triton"),
 )
 RDROP_START_UPDATE = Option(
     "rdrop_start_update",
@@ -170,7 +189,7 @@ VIEW_CUTOFF = Option(
     "lie in [0, 1)",
 )
 
-LOSS = (RDROP_LOSS, RDROP_CHUNK_SIZE)
+LOSS = (RDROP_LOSS, RDROP_CHUNK_SIZE, RDROP_CHUNK_MEMORY, RDROP_KERNEL)
 """How the loss is computed."""
 SCHEDULE = (RDROP_START_UPDATE, RDROP_RAMP_UPDATES, RDROP_EVERY, RDROP_SHARE)
 """When there is a second pass, and for which sentences."""

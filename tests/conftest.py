@@ -1,5 +1,6 @@
 """What every test may ask for: a tiny corpus, a built model, a trainer, real text."""
 
+import os
 import random
 import signal
 from types import SimpleNamespace
@@ -11,6 +12,8 @@ from helpers.launch import run
 
 pytest_plugins = ["helpers.shared_data"]
 torch.set_num_threads(1)
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton
 # Where pytest runs in the background of a shell Ctrl-C is ignored, and whatever a test starts would
 # inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -273,6 +273,7 @@ WRONG_OPTIONS = {
     "--label-smoothing=1.5": "argument --label-smoothing: label smoothing (--label-smoothing) must",
     "--rdrop-chunk-size=0": "argument --rdrop-chunk-size: chunk size (--rdrop-chunk-size) must be",
     "--rdrop-every=0.5": "argument --rdrop-every: invalid int value: '0.5'",
+    "--rdrop-chunk-memory=0": "argument --rdrop-chunk-memory: the memory of a chunk (--rdrop-chunk",
 }
 
 

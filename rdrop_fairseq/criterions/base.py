@@ -32,6 +32,8 @@ class RDropCriterion(FairseqCriterion):
     """Of the sentences of a batch that have several views."""
     rdrop_loss: str
     rdrop_chunk_size: Optional[int]
+    rdrop_chunk_memory: Optional[int]
+    rdrop_kernel: str
 
     _head = None
     _update = None
@@ -101,7 +103,12 @@ class RDropCriterion(FairseqCriterion):
             self.check_model(model)
         if self._head is None or not self._head.fits(model):
             self._head = choose_head(
-                model, self.rdrop_loss, self.rdrop_chunk_size, needs_logits=self.report_accuracy
+                model,
+                self.rdrop_loss,
+                needs_logits=self.report_accuracy,
+                kernel=self.rdrop_kernel,
+                chunk_size=self.rdrop_chunk_size,
+                chunk_memory=self.rdrop_chunk_memory,
             )
             logger.info("R-Drop loss: %s", self._head.name)
         return self._head

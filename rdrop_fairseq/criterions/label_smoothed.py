@@ -41,6 +41,8 @@ class LabelSmoothedViewsCriterion(RDropCriterion, LabelSmoothedCrossEntropyCrite
         self.share = cfg.rdrop_share
         self.rdrop_loss = str(cfg.rdrop_loss)
         self.rdrop_chunk_size = cfg.rdrop_chunk_size
+        self.rdrop_chunk_memory = cfg.rdrop_chunk_memory
+        self.rdrop_kernel = str(cfg.rdrop_kernel)
 
     def loss_of_views(self, output, target, alpha, weights, reduce=True):
         """The loss of the target tokens behind the prefix; with ``reduce=False`` ``(B * T,)``."""

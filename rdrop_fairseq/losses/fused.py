@@ -6,25 +6,24 @@ linear form, which makes the logits itself, never holds all of them at once.
 
 Everything is *by view*: callers give ``(M, *, V)``; without the padding it is ``(M, N, V)``.
 
+On a GPU the host waits for the device once, to learn how many tokens count. Only ``backward`` of
+the unreduced loss waits again.
+
 Not for ``torch.func``, ``vmap`` or ``torch.compile(fullgraph=True)``, since only the data tell how
 many tokens count: the reference loss works there.
 """
 
+from functools import partial
 from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor
 
+from rdrop_fairseq.losses.chunks import blocks, slices, tokens_in_a_chunk
 from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights, check_arguments, padding_mask
 from rdrop_fairseq.losses.kernel import loss_and_gradient_, objective_like
-from rdrop_fairseq.options import RDROP_CHUNK_SIZE, REG_ALPHA
-
-# How many logits the linear form makes at a time. On a CPU, measured: fewer slow the matrix
-# products down, more only cost memory (this is 64 MiB in float32). On a GPU, not measured: more,
-# since every operation costs a launch.
-CPU_CHUNK_ELEMENTS, GPU_CHUNK_ELEMENTS = 2**24, 2**26
-# How many of them the elementwise part takes at a time on a CPU: few enough to stay in its cache.
-CPU_BLOCK_ELEMENTS = 2**18
+from rdrop_fairseq.losses.products import Products, Rounded, product_dtype, products_for
+from rdrop_fairseq.options import RDROP_CHUNK_MEMORY, RDROP_CHUNK_SIZE, RDROP_KERNEL, REG_ALPHA
 
 
 def fused_rdrop_loss(
@@ -35,18 +34,18 @@ def fused_rdrop_loss(
     padding_idx: Optional[int] = None,
     reduce: bool = True,
     weights: Optional[ViewWeights] = None,
+    kernel: str = RDROP_KERNEL.default,
 ) -> RDropLoss:
     """:func:`~rdrop_fairseq.losses.reference.rdrop_loss` that holds one tensor next to the logits.
 
     That tensor is their gradient, in float32 at least; ``backward`` makes another if it has to
-    scale it or round it to half precision. Arguments, result and errors are those of the reference;
-    differentiating twice raises ``RuntimeError``.
+    scale it or round it to half precision. ``kernel`` is that of :func:`linear_rdrop_loss`; the
+    other arguments, result and errors are those of the reference; differentiating twice raises
+    ``RuntimeError``.
     """
     weights = check_arguments(logits.shape, target, alpha, label_smoothing, weights)
-    mask = padding_mask(target, padding_idx)
-    plan = _Plan((alpha, label_smoothing, weights))
-    per_token = _RDropOfLogits.apply(logits, target, mask, plan)
-    return _reduced(per_token, mask, reduce)
+    plan = _plan(target, padding_idx, (alpha, label_smoothing, weights), reduce, kernel)
+    return _without_first_dimension(_RDropOfLogits.apply(logits.unsqueeze(1), plan), reduce)
 
 
 def linear_rdrop_loss(
@@ -60,20 +59,26 @@ def linear_rdrop_loss(
     reduce: bool = True,
     weights: Optional[ViewWeights] = None,
     chunk_size: Optional[int] = None,
+    chunk_memory: Optional[int] = None,
+    kernel: str = RDROP_KERNEL.default,
 ) -> RDropLoss:
     """R-Drop of ``logits = features @ weight.T + bias`` that never holds all the logits.
 
     It walks over chunks of target tokens. For each it computes the logits of every view, the loss
-    and the gradients of features, weight and bias, in float32 at least whatever the operands are;
-    padding is left out before the projection. Next to the operands it holds one copy of the
-    features, the gradients of weight and bias, and the logits of one chunk.
+    and the gradients of features, weight and bias; padding is left out before the projection. Next
+    to the operands it holds one copy of the features and their gradient, the gradients of weight
+    and bias, and the logits of one chunk.
+
+    Half-precision operands are multiplied as they are where that is faster (``products.py``), the
+    gradient of the logits being rounded to their type for that; all else is in float32 at least.
 
     Args:
         features: ``(M, *, H)``, what the decoder gives to its output projection in each view.
         weight: ``(V, H)``, the output projection.
         bias: ``(V,)`` or ``None``.
-        chunk_size: target tokens in a chunk; by default as many as make 2**24 logits, or 2**26 on
-            a GPU.
+        chunk_size: target tokens in a chunk; by default as many as ``chunk_memory`` allows.
+        chunk_memory: MiB for the logits of a chunk; by default what suits the device.
+        kernel: of the elementwise part, a value of ``--rdrop-kernel``.
 
     The other arguments, the result and the errors are those of
     :func:`~rdrop_fairseq.losses.reference.rdrop_loss`; differentiating twice raises
@@ -90,53 +95,77 @@ def linear_rdrop_loss(
             f"{tuple(weight.shape)}: give ({len(weight)},)"
         )
     RDROP_CHUNK_SIZE.check(chunk_size)
+    RDROP_CHUNK_MEMORY.check(chunk_memory)
     shape = torch.Size((*features.shape[:-1], len(weight)))
     weights = check_arguments(shape, target, alpha, label_smoothing, weights)
-    mask = padding_mask(target, padding_idx)
-    plan = _Plan((alpha, label_smoothing, weights), chunk_size)
-    return _reduced(
-        _RDropOfFeatures.apply(features, weight, bias, target, mask, plan), mask, reduce
+    dtype = product_dtype(features, weight)
+    size = chunk_size or tokens_in_a_chunk(
+        len(features), *weight.shape, dtype, features.device, chunk_memory
     )
+    objective = alpha, label_smoothing, weights
+    plan = _plan(target, padding_idx, objective, reduce, kernel, size, dtype)
+    outcome = _RDropOfFeatures.apply(features.unsqueeze(1), weight, bias, plan)
+    return _without_first_dimension(outcome, reduce)
 
 
 class _Plan(NamedTuple):
-    """What to compute, how to walk over the tokens, and for which gradients."""
+    """What to compute for which tokens, and how."""
 
+    target: Tensor  # (N,), of the tokens that count
+    places: tuple  # 1 + D index tensors (N,): where these stand in (1, *), D dimensions of a target
+    mask: Tensor  # (1, *) of bool, true there
     objective: tuple  # alpha, label smoothing and the weights of the views
+    reduce: bool
+    kernel: str
     chunk_size: Optional[int] = None
+    dtype: Optional[torch.dtype] = None  # of the products
     wanted: tuple = ()  # three of bool: the gradients of features, weight and bias
+
+    @property
+    def at_places(self) -> tuple:
+        """The index of these tokens in ``(M, 1, *, ...)``."""
+        return (slice(None), *self.places)
+
+
+def _plan(target: Tensor, padding_idx: Optional[int], *others) -> _Plan:
+    """Find the tokens that count; here the host waits for the device, and nowhere else."""
+    target = target.unsqueeze(0)  # another dimension, for a target without any
+    mask = padding_mask(target, padding_idx)
+    places = mask.nonzero(as_tuple=True)
+    return _Plan(target[places], places, mask, *others)
 
 
 class _RDropOfLogits(torch.autograd.Function):
-    """Losses of the tokens that count, three ``(N,)``, from logits ``(M, *, V)``."""
+    """The three fields of the loss from logits ``(M, 1, *, V)``: sums or ``(1, *)``."""
 
     @staticmethod
-    def forward(ctx, logits, target, mask, plan):
+    def forward(ctx, logits, plan):
         dtype = torch.promote_types(logits.dtype, torch.float32)
         objective = objective_like(logits.new_empty((), dtype=dtype), *plan.objective)
-        tokens = logits.unsqueeze(1)  # another dimension, for a target without any
-        target, mask = target.unsqueeze(0), mask.unsqueeze(0)
-        gradient = torch.empty_like(tokens, dtype=dtype) if ctx.needs_input_grad[0] else None
-        places = mask.nonzero(as_tuple=True)
-        losses = logits.new_empty(3, len(places[0]), dtype=dtype)
-        for block in _blocks(losses.size(1), len(logits) * logits.size(-1), logits.device):
-            here = tuple(place[block] for place in places)
-            logits_here = tokens[(slice(None), *here)].to(dtype)
-            losses[:, block] = torch.stack(loss_and_gradient_(logits_here, target[here], objective))
+        gradient = torch.empty_like(logits, dtype=dtype) if ctx.needs_input_grad[0] else None
+        losses = logits.new_empty(3, len(plan.target), dtype=dtype)
+        triton_kernel = _triton_kernel(plan, dtype)
+        in_place = triton_kernel.loss_and_gradient_ if triton_kernel else loss_and_gradient_
+        for block in blocks(losses.size(1), len(logits) * logits.size(-1), logits.device):
+            here = (slice(None), *(place[block] for place in plan.places))
+            logits_here = logits[here].to(dtype)
+            of_block = in_place(logits_here, plan.target[block], objective)
+            losses[:, block] = torch.stack(of_block)
             if gradient is not None:
-                gradient[(slice(None), *here)] = logits_here
+                gradient[here] = logits_here
         if gradient is not None:
-            gradient[:, ~mask] = 0
-            ctx.save_for_backward(gradient.squeeze(1), mask.squeeze(0))
-        ctx.dtype = logits.dtype
-        return _only_loss_differentiable(ctx, losses)
+            gradient.masked_fill_(~plan.mask.unsqueeze(-1), 0)
+            ctx.save_for_backward(gradient)
+        ctx.plan, ctx.dtype = plan, logits.dtype
+        return _outcome(ctx, losses, plan)
 
     @staticmethod
     def backward(ctx, grad_loss, *_):
         _refuse_second_derivatives()
-        gradient, mask = ctx.saved_tensors
-        factor = grad_loss.new_zeros(mask.shape).masked_scatter_(mask, grad_loss)
-        return _scaled(gradient, factor.unsqueeze(-1), ctx.dtype), None, None, None
+        (gradient,) = ctx.saved_tensors
+        if not ctx.plan.reduce:
+            grad_loss = grad_loss.masked_fill(~ctx.plan.mask, 0).unsqueeze(-1)
+        return _scaled(gradient, grad_loss, ctx.dtype), None
 
 
 class _Gradients(NamedTuple):
@@ -148,124 +177,153 @@ class _Gradients(NamedTuple):
 
 
 class _RDropOfFeatures(torch.autograd.Function):
-    """Losses of the tokens that count, three ``(N,)``, from features ``(M, *, H)`` and projection.
+    """The fields of the loss from features ``(M, 1, *, H)`` and projection: sums or ``(1, *)``.
 
     The gradients of weight and bias are sums over tokens, so what ``forward`` made of them serves
     if every token's loss has the same factor, as after ``sum()``. If not, ``backward`` walks again.
     """
 
     @staticmethod
-    def forward(ctx, features, weight, bias, target, mask, plan):
-        operands = features, weight, bias, target, mask
+    def forward(ctx, features, weight, bias, plan):
+        operands = features, weight, bias
         ctx.plan = plan._replace(wanted=ctx.needs_input_grad[:3])
-        losses, gradients = _walk(operands, ctx.plan)
+        losses, gradients = _walk(*operands, ctx.plan)
         ctx.save_for_backward(*operands, *gradients)
-        return _only_loss_differentiable(ctx, losses)
+        return _outcome(ctx, losses, plan)
 
     @staticmethod
     def backward(ctx, grad_loss, *_):
         _refuse_second_derivatives()
         *operands, grad_rows, grad_weight, grad_bias = ctx.saved_tensors
-        features, weight, bias, _, mask = operands
-        factor = grad_loss[:1].sum()  # 0 when no token counts
-        if not grad_loss.eq(factor).all():
-            gradients = _walk(operands, ctx.plan, token_factor=grad_loss)[1]
-            grad_rows, grad_weight, grad_bias = gradients
-            factor = torch.ones_like(factor)
+        features, weight, bias = operands
+        plan, factor = ctx.plan, grad_loss
+        if not plan.reduce:
+            of_tokens = grad_loss[plan.places]
+            factor = of_tokens[:1].sum()  # 0 when no token counts
+            if not of_tokens.eq(factor).all():
+                gradients = _walk(*operands, plan, token_factor=of_tokens)[1]
+                grad_rows, grad_weight, grad_bias = gradients
+                factor = torch.ones_like(factor)
         grad_features = None
         if grad_rows is not None:
             grad_features = torch.zeros_like(features)
-            grad_features[:, mask] = _scaled(grad_rows, factor, features.dtype)
+            grad_features[plan.at_places] = _scaled(grad_rows, factor, features.dtype)
         if grad_weight is not None:
             grad_weight = _scaled(grad_weight, factor, weight.dtype)
         if grad_bias is not None:
             grad_bias = _scaled(grad_bias, factor, bias.dtype)
-        return grad_features, grad_weight, grad_bias, None, None, None
+        return grad_features, grad_weight, grad_bias, None
 
 
-def _walk(operands: tuple, plan: _Plan, token_factor: Optional[Tensor] = None) -> tuple:
+def _walk(features, weight, bias, plan: _Plan, token_factor: Optional[Tensor] = None) -> tuple:
     """Losses ``(3, N)`` of the tokens that count, and :class:`_Gradients`.
 
-    Half-precision operands are widened before they are multiplied, autocast or not, so that neither
-    logits nor gradients are ever rounded to half precision here.
-
     Args:
-        operands: features, weight, bias, target and mask.
+        features: ``(M, 1, *, H)``.
+        weight: ``(V, H)``.
+        bias: ``(V,)`` or ``None``.
+        plan: what to compute.
         token_factor: ``(N,)``, what the loss of each token is multiplied by in the gradients.
     """
-    features, weight, bias, target, mask = operands
-    dtype = torch.promote_types(features.dtype, torch.float32)
-    rows = features[:, mask].to(dtype).contiguous()  # chunks are written in place
-    target, weight = target[mask], weight.to(dtype)
-    objective = objective_like(rows, *plan.objective)
-    gradients = _no_gradients(rows, weight, plan.wanted)
+    rows = features[plan.at_places].to(plan.dtype).contiguous()  # chunks are written in place
     num_views, tokens, _ = rows.shape
-    losses = rows.new_empty(3, tokens)
-    size = min(tokens, plan.chunk_size or _chunk_size(num_views * len(weight), rows.device))
-    buffer = rows.new_empty(num_views * size, len(weight))
+    size = min(tokens, plan.chunk_size)
+    products = products_for(plan.dtype, weight, num_views * size)
+    gradients = _no_gradients(rows, weight, plan.wanted)
+    losses = rows.new_empty(3, tokens, dtype=torch.promote_types(plan.dtype, torch.float32))
+    objective = objective_like(losses, *plan.objective)
+    triton_kernel = _triton_kernel(plan, losses.dtype)
+    elementwise = partial(_in_triton, triton_kernel) if triton_kernel else _in_torch
     with torch.autocast(features.device.type, enabled=False):
-        for chunk in _slices(tokens, size):
+        for chunk in slices(tokens, size):
             inputs = rows[:, chunk].flatten(0, 1)
-            logits = torch.mm(inputs, weight.t(), out=buffer[: len(inputs)])
+            logits = products.logits(inputs)
             if bias is not None:
                 logits += bias
             by_view = logits.view(num_views, -1, len(weight))
-            _losses_and_gradient_(by_view, target[chunk], objective, losses[:, chunk])
-            if token_factor is not None:
-                by_view *= token_factor[chunk].unsqueeze(-1)
-            _add_to(gradients, logits, inputs)
-            if gradients.rows is not None:
-                grad_inputs = torch.mm(logits, weight, out=inputs)  # the features have served
-                rows[:, chunk] = grad_inputs.view(num_views, -1, weight.size(1))
+            factor = None if token_factor is None else token_factor[chunk]
+            tokens_here = plan.target[chunk], objective, losses[:, chunk], factor
+            gradient = elementwise(by_view, *tokens_here, products)
+            _add_to(gradients, chunk, products, gradient, inputs)
     return losses, gradients
 
 
 def _no_gradients(rows: Tensor, weight: Tensor, wanted: tuple) -> _Gradients:
-    """Where a walk puts its gradients: those of the features take the place of the features."""
+    """Where a walk puts its gradients; those of wide features take the place of the features."""
+    dtype = torch.promote_types(rows.dtype, torch.float32)
+    of_rows = rows if rows.dtype == dtype else torch.empty_like(rows, dtype=dtype)
     return _Gradients(
-        rows if wanted[0] else None,
-        torch.zeros_like(weight) if wanted[1] else None,
-        weight.new_zeros(len(weight)) if wanted[2] else None,
+        of_rows if wanted[0] else None,
+        torch.zeros_like(weight, dtype=dtype) if wanted[1] else None,
+        weight.new_zeros(len(weight), dtype=dtype) if wanted[2] else None,
     )
 
 
-def _losses_and_gradient_(logits: Tensor, target: Tensor, objective, losses: Tensor) -> None:
-    """The kernel, block by block: logits ``(M, n, V)`` become gradient, ``losses`` is filled."""
-    for block in _blocks(logits.size(1), len(logits) * logits.size(2), logits.device):
+def _in_torch(logits, target, objective, losses, token_factor, products: Products) -> Rounded:
+    """The elementwise part of a chunk, block by block: ``losses`` ``(3, n)`` are filled.
+
+    Args:
+        logits: ``(M, n, V)``, overwritten.
+        token_factor: ``(n,)`` or ``None``, what each token's gradient is multiplied by.
+
+    Returns:
+        The gradient, ``(M * n, V)``, in the type of the products.
+    """
+    for block in blocks(logits.size(1), len(logits) * logits.size(2), logits.device):
         of_block = loss_and_gradient_(logits[:, block], target[block], objective)
         losses[:, block] = torch.stack(of_block)
+    if token_factor is not None:
+        logits *= token_factor.unsqueeze(-1)
+    return products.rounded(logits.flatten(0, 1))
 
 
-def _add_to(gradients: _Gradients, grad_logits: Tensor, inputs: Tensor) -> None:
-    """What one chunk gives to the gradients of weight and bias."""
+def _in_triton(module, logits, target, objective, losses, token_factor, products) -> Rounded:
+    """The same in Triton."""
+    losses[:], gradient = module.losses_and_gradient(
+        logits, target, objective, products.weight.dtype, token_factor
+    )
+    return gradient._replace(values=gradient.values.flatten(0, 1))
+
+
+def _triton_kernel(plan: _Plan, dtype: torch.dtype):
+    """The module that is asked for, which needs Triton; ``None`` for plain PyTorch.
+
+    It computes in float32 alone.
+    """
+    if plan.kernel != "triton" or dtype != torch.float32:
+        return None
+    from rdrop_fairseq.losses import triton_kernel
+
+    return triton_kernel
+
+
+def _add_to(
+    gradients: _Gradients, chunk: slice, products: Products, of_logits: Rounded, inputs: Tensor
+) -> None:
+    """What one chunk gives to the gradients. The inputs have served then."""
     if gradients.weight is not None:
-        gradients.weight.addmm_(grad_logits.t(), inputs)
+        products.add_gradient_of_weight_(gradients.weight, of_logits, inputs)
     if gradients.bias is not None:
-        gradients.bias.add_(grad_logits.sum(0))
+        gradients.bias.add_(products.gradient_of_bias(of_logits))
+    if gradients.rows is not None:
+        of_inputs = products.gradient_of_inputs(of_logits, inputs)
+        gradients.rows[:, chunk] = of_inputs.view(len(gradients.rows), -1, inputs.size(1))
 
 
-def _chunk_size(logits_per_token: int, device: torch.device) -> int:
-    elements = CPU_CHUNK_ELEMENTS if device.type == "cpu" else GPU_CHUNK_ELEMENTS
-    return max(1, elements // logits_per_token)
-
-
-def _blocks(tokens: int, logits_per_token: int, device: torch.device) -> list:
-    """Slices for the elementwise part: cache-sized on a CPU, chunk-sized elsewhere."""
-    elements = CPU_BLOCK_ELEMENTS if device.type == "cpu" else GPU_CHUNK_ELEMENTS
-    return _slices(tokens, elements // logits_per_token)
-
-
-def _slices(tokens: int, size: int) -> list:
-    """Slices over the tokens, at most ``size`` long and of nearly equal length."""
-    count = -(-tokens // max(size, 1))
-    bounds = [tokens * number // count for number in range(count + 1)] if count else []
-    return [slice(start, end) for start, end in zip(bounds, bounds[1:])]
-
-
-def _only_loss_differentiable(ctx, losses: Tensor) -> tuple:
-    loss, nll_loss, kl_loss = losses.unbind()
+def _outcome(ctx, losses: Tensor, plan: _Plan) -> tuple:
+    """Three sums of ``(3, N)``; or three ``(1, *)``, with zeros on padding."""
+    if plan.reduce:
+        loss, nll_loss, kl_loss = (values.sum() for values in losses)
+    else:
+        whole = losses.new_zeros(3, *plan.mask.shape)
+        whole[plan.at_places] = losses
+        loss, nll_loss, kl_loss = whole.unbind()
     ctx.mark_non_differentiable(nll_loss, kl_loss)
     return loss, nll_loss, kl_loss
+
+
+def _without_first_dimension(outcome: tuple, reduce: bool) -> RDropLoss:
+    return RDropLoss(*(outcome if reduce else (values.squeeze(0) for values in outcome)))
 
 
 def _refuse_second_derivatives() -> None:
@@ -280,22 +338,19 @@ def _refuse_second_derivatives() -> None:
 def _scaled(gradient: Tensor, factor: Tensor, dtype: torch.dtype) -> Tensor:
     """``gradient * factor``, rounded to ``dtype`` after the product, so that nothing underflows.
 
-    The gradient itself only where no second backward pass will need it as it is.
+    In place only where no second backward pass will need the gradient as it is.
     """
-    if gradient.dtype == dtype and not _keeps_graph() and factor.eq(1).all():
-        return gradient
-    return torch.mul(gradient, factor, out=torch.empty_like(gradient, dtype=dtype))
+    if gradient.dtype != dtype or _keeps_graph():
+        return torch.mul(gradient, factor, out=torch.empty_like(gradient, dtype=dtype))
+    return gradient if _is_known_to_be_one(factor) else gradient.mul_(factor)
+
+
+def _is_known_to_be_one(factor: Tensor) -> bool:
+    """Never on a GPU, which would have to be waited for."""
+    return factor.device.type == "cpu" and bool(factor.eq(1).all())
 
 
 def _keeps_graph() -> bool:
     """Whether the backward pass that runs was asked to retain its graph."""
     ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
     return ask is None or ask()  # PyTorch 2.0 does not tell
-
-
-def _reduced(per_token: tuple, mask: Tensor, reduce: bool) -> RDropLoss:
-    """Sums of three ``(N,)``; or three tensors shaped like the mask, with zeros on padding."""
-    if reduce:
-        return RDropLoss(*(values.sum() for values in per_token))
-    zeros = per_token[0].new_zeros(mask.shape)
-    return RDropLoss(*(zeros.masked_scatter(mask, values) for values in per_token))

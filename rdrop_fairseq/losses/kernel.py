@@ -1,5 +1,6 @@
 """The closed-form gradient of the weighted loss on one block of logits, and its derivation."""
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -23,10 +24,14 @@ def objective_like(
     logits: Tensor, alpha: float, label_smoothing: float, weights: ViewWeights
 ) -> Objective:
     """The objective with the dtype and on the device of ``logits``."""
-    cross_entropy, nll, kl = map(
-        logits.new_tensor, (weights.cross_entropy, weights.of_nll(), weights.kl)
-    )
-    return Objective(alpha, label_smoothing, cross_entropy.unsqueeze(1), nll.unsqueeze(1), kl)
+    return Objective(alpha, label_smoothing, *_tensors(weights, logits.dtype, logits.device))
+
+
+@functools.lru_cache(maxsize=16)  # their way to a GPU is waited for, so they go there once
+def _tensors(weights: ViewWeights, dtype: torch.dtype, device: torch.device) -> tuple:
+    numbers = weights.cross_entropy, weights.of_nll(), weights.kl
+    cross_entropy, nll, kl = (torch.tensor(x, dtype=dtype, device=device) for x in numbers)
+    return cross_entropy.unsqueeze(1), nll.unsqueeze(1), kl
 
 
 # One token has M views with logits z_i; p_i = softmax(z_i), l_i = log p_i, t is the smoothed

@@ -16,7 +16,7 @@ from helpers.constants import RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.launch import FORKSERVER, fork
 
 from benchmarks import loss_head, measure, train_step
-from rdrop_fairseq.losses import fused
+from rdrop_fairseq.losses import chunks
 from rdrop_fairseq.views.repeat import repeat_sample
 
 pytestmark = [
@@ -90,8 +90,8 @@ def head_peak(case) -> float:
     place, the gradient of the weight, the logits of a chunk, and what a block of them is turned to.
     """
     features, weight = 2 * case.tokens * case.width, case.classes * case.width
-    chunk = min(2 * case.tokens * case.classes, fused.CPU_CHUNK_ELEMENTS)
-    return 4 * (2 * features + weight + chunk + 8 * fused.CPU_BLOCK_ELEMENTS) / MIB
+    chunk = min(2 * case.tokens * case.classes, chunks.CPU_CHUNK_MIB * MIB // 4)
+    return 4 * (2 * features + weight + chunk + 8 * chunks.CPU_BLOCK_ELEMENTS) / MIB
 
 
 @pytest.fixture

@@ -190,14 +190,18 @@ def test_two_accumulated_batches_give_the_sum_of_their_gradients(transformer):
     torch.testing.assert_close(*both, rtol=1e-4, atol=1e-4)
 
 
-def test_the_chunk_size_reaches_the_loss(transformer, monkeypatch):
+@pytest.mark.parametrize(
+    "option, expected", [("--rdrop-chunk-size=5", 5), ("--rdrop-chunk-memory=2", 20)]
+)
+def test_the_size_of_chunks_reaches_the_loss(transformer, monkeypatch, option, expected):
     sizes = []
-    slices = fused._slices
-    monkeypatch.setattr(fused, "_slices", lambda n, size: sizes.append(size) or slices(n, size))
-    setup = transformer("--rdrop-chunk-size=5")
+    walk = fused._walk
+    monkeypatch.setattr(fused, "_walk", lambda *a: sizes.append(a[-1].chunk_size) or walk(*a))
+    monkeypatch.setattr(fused, "tokens_in_a_chunk", lambda *sizes: 10 * sizes[-1])
+    setup = transformer(option)
     setup.model.train()
     setup.criterion(setup.model, setup.sample)
-    assert sizes[0] == 5
+    assert sizes == [expected]
 
 
 @pytest.mark.parametrize("size", [0, -1])
@@ -296,3 +300,21 @@ def test_gradients_of_two_ranks_are_the_mean_of_each(transformer, tmp_path):
             uses_features, gradient = found[rank][number]
             assert uses_features == ("unused" not in kind)
             torch.testing.assert_close(gradient, mean, rtol=1e-4, atol=1e-4)
+
+
+def test_the_log_says_that_triton_is_used(transformer, caplog):
+    pytest.importorskip("triton", reason="Triton is missing: pip install '.[triton]'")
+    setup = transformer("--rdrop-kernel=triton")
+    assert path_in_log(setup, caplog).endswith("elementwise part in Triton")
+    assert_the_numbers_of_the_reference(setup.model, setup.criterion, setup.sample)
+
+
+@pytest.mark.parametrize("missing", ["Triton", "CUDA"])
+def test_triton_is_refused_where_it_cannot_run(transformer, monkeypatch, missing):
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if missing == "Triton" else name
+    )
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    setup = transformer("--rdrop-kernel=triton")
+    with pytest.raises(ValueError, match=f"--rdrop-kernel triton needs {missing}, .*train without"):
+        setup.criterion(setup.model.train(), setup.sample)

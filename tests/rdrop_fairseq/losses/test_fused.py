@@ -10,7 +10,7 @@ from torch.autograd.gradcheck import GradcheckError
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from rdrop_fairseq.losses import fused
+from rdrop_fairseq.losses import chunks, fused
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
 from rdrop_fairseq.losses.reference import rdrop_loss
 
@@ -63,10 +63,14 @@ def gold_of(operands, target, *objective):
     return results(reference_loss, exact, target, *objective)
 
 
-def assert_no_worse_than_the_reference(loss_function, case, *objective, scale=1.0):
-    """Elementwise: at most the reference's largest error, plus four roundings of such values."""
+def assert_no_worse_than_the_reference(loss_function, case, *objective, scale=1.0, dtype=None):
+    """Elementwise: at most the reference's largest error, plus four roundings of such values.
+
+    ``dtype`` is that of the products where it is not the operands'.
+    """
     *operands, target = case
-    rounding = max(torch.finfo(operands[0].dtype).eps, 1e-14)  # in float64 the gold errs too
+    rounding = torch.finfo(dtype or operands[0].dtype).eps
+    rounding = max(rounding, 1e-14)  # in float64 the gold errs too
     gold = gold_of(operands, target, *objective)
     reference = results(reference_loss, operands, target, *objective, scale=scale)
     found = results(loss_function, operands, target, *objective, scale=scale)
@@ -222,8 +226,8 @@ def test_weight_of_another_dtype_than_the_features(weight_dtype):
 @pytest.mark.parametrize("loss_function", FUSED)
 def test_blocks_and_chunks_of_one_token_change_nothing(monkeypatch, loss_function):
     *operands, target = random_case(views=3)
-    monkeypatch.setattr(fused, "CPU_BLOCK_ELEMENTS", 1)
-    monkeypatch.setattr(fused, "CPU_CHUNK_ELEMENTS", 1)
+    monkeypatch.setattr(chunks, "CPU_BLOCK_ELEMENTS", 1)
+    monkeypatch.setattr(chunks, "CPU_CHUNK_MIB", 0)
     found = results(loss_function, operands, target)
     torch.testing.assert_close(found, gold_of(operands, target))
 
@@ -275,7 +279,7 @@ def test_the_linear_form_never_holds_all_logits(factor):
 
 
 def test_the_logits_form_makes_one_tensor_of_their_size(monkeypatch):
-    monkeypatch.setattr(fused, "CPU_BLOCK_ELEMENTS", 2 * 4 * 500)
+    monkeypatch.setattr(chunks, "CPU_BLOCK_ELEMENTS", 2 * 4 * 500)
     *operands, target = random_case(2, 64, 8, 500, False, torch.float32)
     logits = torch.nn.functional.linear(*operands[:2]).detach().requires_grad_()
     with NewTensors(logits, target) as made:

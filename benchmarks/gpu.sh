@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# Everything that a GPU is needed for, in one command: see --help.
+set -euo pipefail
+
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$repository"
+
+usage() {
+    cat <<END
+Usage: bash benchmarks/gpu.sh [--tiny] [--multi30k DIR] [--out DIR]
+
+Runs the tests marked gpu, times the loss head and whole updates in fp16 and bf16, finds how many
+tokens fit, and trains Multi30k plain and with R-Drop: at most 25 minutes on one GPU, without a
+network. Rows go to benchmarks/results.csv, the tables to the section "On a GPU" of
+benchmarks/README.md.
+
+  --tiny          tiny sizes on the CPU, to try this script: rows and tables go to --out alone
+  --multi30k DIR  the archives of Multi30k (default ../shared/data/multi30k)
+  --out DIR       logs of the steps and trained models (default runs/gpu)
+END
+}
+
+tiny='' out=$repository/runs/gpu multi30k=$repository/../../shared/data/multi30k
+[ -d "$multi30k" ] || multi30k=$repository/../shared/data/multi30k
+while [ $# -gt 0 ]; do
+    case $1 in
+        --tiny) tiny=1 ;;
+        --multi30k) multi30k=${2:?--multi30k needs a folder} && shift ;;
+        --out) out=${2:?--out needs a folder} && shift ;;
+        -h | --help) usage && exit ;;
+        *) echo "gpu.sh: unknown argument '$1'; see --help" >&2 && exit 2 ;;
+    esac
+    shift
+done
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+
+device=cuda precisions='float16 bfloat16' csv=$repository/benchmarks/results.csv
+report=$repository/benchmarks/README.md train_precision=fp16 processes=()
+heads=('10152 512' '40000 1024') tokens=4096 max_tokens=4096 rounds=5
+models=(transformer_iwslt_de_en transformer_vaswani_wmt_en_de_big) vocabularies='10152 40000'
+fit=(--memory 16384) training=()
+export RDROP_GPU_TESTS=cuda
+if [ "$tiny" ]; then
+    device=cpu precisions=float32 csv=$out/results.csv report=$out/README.md train_precision=fp32
+    heads=('60 8') tokens=16 max_tokens=64 rounds=1
+    models=(transformer_tiny) vocabularies=300
+    fit=(--memory 40 --start 64 --precision 1 --model transformer_tiny --classes 300)
+    training=(--max_updates 4)
+    processes=(--cpu --processes 1)
+    export RDROP_GPU_TESTS=cpu
+    rm -f "$csv"
+    cp "$repository/benchmarks/README.md" "$report"
+elif ! python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+    echo "gpu.sh: PyTorch finds no GPU here; --tiny tries the script on the CPU" >&2
+    exit 1
+fi
+
+failed=()
+# step NAME SECONDS COMMAND...: its output in a log; what fails or takes too long stops no other step.
+step() {
+    local name=$1 seconds=$2 begin=$SECONDS
+    shift 2
+    if timeout "$seconds" "$@" >"$out/$name.log" 2>&1; then
+        echo "==> $name: done in $((SECONDS - begin)) s"
+    else
+        echo "==> $name: FAILED after $((SECONDS - begin)) s, see $out/$name.log" >&2
+        failed+=("$name")
+    fi
+}
+
+common=(--device "$device" --csv "$csv")
+step tests 300 python -m pytest -m gpu -rs
+for dtype in $precisions; do
+    for sizes in "${heads[@]}"; do
+        read -r classes width <<<"$sizes"
+        step "loss_head-$classes-$dtype" 60 python benchmarks/loss_head.py "${common[@]}" \
+            --dtype "$dtype" --repeats "$rounds" --tokens "$tokens" --classes "$classes" \
+            --width "$width"
+    done
+    for model in "${models[@]}"; do
+        for classes in $vocabularies; do
+            step "train_step-$model-$classes-$dtype" 60 python benchmarks/train_step.py \
+                "${common[@]}" --dtype "$dtype" --repeats "$rounds" --model "$model" \
+                --classes "$classes" --max-tokens "$max_tokens" --no-memory
+        done
+    done
+done
+step largest_batch 180 python benchmarks/largest_batch.py "${common[@]}" \
+    --dtype "${precisions%% *}" "${fit[@]}"
+
+translate() { bash "examples/translation/$1.sh" multi30k_en_de --out "$out/multi30k" "${@:2}"; }
+export -f translate
+export out
+step multi30k-prepare 60 bash -c 'translate "$@"' _ prepare --orig "$multi30k"
+for criterion in --baseline '--alpha 1'; do
+    read -ra words <<<"$criterion"
+    name=multi30k${words[0]}
+    step "$name" 150 bash -c 'translate "$@"' _ train "${words[@]}" --precision "$train_precision" \
+        --name "$name" "${training[@]}" "${processes[@]}"
+    step "$name-score" 60 bash -c 'translate "$@"' _ evaluate "$name"
+done
+
+python benchmarks/gpu_report.py --csv "$csv" --device "$device" --logs "$out" --readme "$report"
+if [ ${#failed[@]} -gt 0 ]; then
+    echo "gpu.sh: failed: ${failed[*]}" >&2
+    exit 1
+fi
+echo "==> all done in $((SECONDS / 60)) minutes; the tables are in $report"

@@ -1,0 +1,122 @@
+"""What only a GPU can show; ``RDROP_GPU_TESTS=cpu`` tries the tests themselves on a CPU."""
+
+import os
+import re
+
+import pytest
+import torch
+from helpers.constants import PAD, PLUGIN, RDROP, TINY_TRANSFORMER
+from helpers.launch import run
+
+from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
+from rdrop_fairseq.losses.reference import rdrop_loss
+
+DEVICE = os.environ.get("RDROP_GPU_TESTS", "cuda")
+ON_GPU = DEVICE == "cuda"
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="there is no GPU here"),
+]
+
+
+def case(dtype, views=2, tokens=37, width=64, classes=1003):
+    torch.manual_seed(0)
+    features = torch.randn(views, tokens, width, dtype=torch.float64) * width**-0.5
+    target = torch.randint(2, classes, (tokens,))
+    target[::5] = PAD
+    operands = [features, torch.randn(classes, width, dtype=torch.float64)]
+    return [x.to(DEVICE, dtype).requires_grad_() for x in operands], target.to(DEVICE)
+
+
+def linear(loss, features, weight, target, **options):
+    logits = torch.nn.functional.linear(features, weight)
+    return loss(logits, target, 5.0, 0.1, PAD, **options)
+
+
+LOSSES = {
+    "features": lambda f, w, t, **o: linear_rdrop_loss(f, w, None, t, 5.0, 0.1, PAD, **o),
+    "logits": lambda f, w, t, **o: linear(fused_rdrop_loss, f, w, t, **o),
+    "reference": lambda f, w, t: linear(rdrop_loss, f, w, t),
+}
+
+
+def results(loss, operands, target, autocast=None, **options):
+    with torch.autocast(DEVICE, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
+        total = loss(*operands, target, **options).loss
+    return [total.detach().double(), *(g.double() for g in torch.autograd.grad(total, operands))]
+
+
+@pytest.mark.parametrize("kernel", ["torch", "triton"])
+@pytest.mark.parametrize("form", ["features", "logits"])
+@pytest.mark.parametrize("views", [2, 3])
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16", "amp fp16", "amp bf16"])
+def test_errs_no_more_than_the_reference(precision, views, form, kernel):
+    if kernel == "triton":
+        pytest.importorskip("triton", reason="Triton is missing: pip install '.[triton]'")
+    half = {"amp fp16": torch.float16, "amp bf16": torch.bfloat16}.get(precision)
+    dtype = torch.float32 if half else getattr(torch, precision)
+    operands, target = case(dtype, views)
+    exact = [x.detach().double().requires_grad_() for x in operands]
+    gold = results(LOSSES["reference"], exact, target)
+    plain = results(LOSSES["reference"], operands, target, half)
+    found = results(LOSSES[form], operands, target, half, kernel=kernel)
+    eps = max(torch.finfo(half or dtype).eps, 1e-6)
+    for one, other, truth in zip(found, plain, gold):
+        tolerance = 4 * eps * (truth.abs() + truth.abs().mean())
+        assert ((one - truth).abs() <= (other - truth).abs().max() + tolerance).all()
+
+
+@pytest.mark.parametrize("form", ["features", "logits"])
+def test_the_host_waits_once(form):
+    operands, target = case(torch.float16 if ON_GPU else torch.float32)
+    results(LOSSES[form], operands, target)
+    if not ON_GPU:
+        return
+    total = LOSSES[form](*operands, target).loss
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        total.backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    with pytest.warns(UserWarning) as warned:
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            LOSSES[form](*operands, target)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert len([w for w in warned if "synchroniz" in str(w.message)]) == 1
+
+
+def trained(corpus, folder, *arguments, updates=300):
+    """The last training loss of a run by fairseq-train."""
+    words = (
+        *(corpus.translation, *TINY_TRANSFORMER, *RDROP, f"--user-dir={PLUGIN}"),
+        *("--optimizer=adam", "--lr=0.005", "--max-tokens=400", "--seed=1", "--num-workers=0"),
+        *(f"--max-update={updates}", "--log-format=simple", "--log-interval=10", "--no-save"),
+        *("--disable-validation", f"--save-dir={folder}", *arguments),
+    )
+    out = run("fairseq-train", *words).stdout
+    return [float(loss) for loss in re.findall(r"\| loss ([\d.]+)", out)][-1]
+
+
+@pytest.fixture(scope="module")
+def loss_on_the_cpu(corpus, tmp_path_factory):
+    return trained(corpus, tmp_path_factory.mktemp("cpu"), "--cpu")
+
+
+@pytest.mark.parametrize("precision", ["", "--fp16", "--bf16", "--amp", "--memory-efficient-fp16"])
+def test_300_updates_reach_the_loss_of_the_cpu(corpus, tmp_path, loss_on_the_cpu, precision):
+    if not ON_GPU and precision not in ("", "--memory-efficient-fp16"):
+        pytest.skip(f"fairseq does not train with {precision} on a CPU")
+    arguments = [word for word in (precision, "" if ON_GPU else "--cpu") if word]
+    found = trained(corpus, tmp_path, *arguments)
+    assert found == pytest.approx(loss_on_the_cpu, rel=0.03)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two GPUs here")
+@pytest.mark.parametrize("backend", ["pytorch_ddp", "legacy_ddp"])
+def test_two_gpus_reach_the_loss_of_the_cpu(corpus, tmp_path, loss_on_the_cpu, backend):
+    """Each with half of the tokens of an update."""
+    arguments = (f"--ddp-backend={backend}", "--distributed-world-size=2", "--max-tokens=200")
+    found = trained(corpus, tmp_path, "--fp16", *arguments)
+    assert found == pytest.approx(loss_on_the_cpu, rel=0.05)
