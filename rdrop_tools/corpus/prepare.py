@@ -34,13 +34,14 @@ def process(pairs, languages, settings, is_training):
     """Return the tokenized pairs of a chunk, those that are not fit to train on as None."""
     limits = settings.limits if is_training else Limits()
     sides = (
-        [_tokenized(line, language, settings, is_training) for line in lines]
+        [tokenized(line, language, settings, is_training) for line in lines]
         for language, lines in zip(languages, zip(*pairs))
     )
     return [pair if limits.allow(pair) else None for pair in zip(*sides)]
 
 
-def _tokenized(line, language, settings, is_training):
+def tokenized(line, language, settings, is_training):
+    """Return the tokens of a line, separated by spaces, as the :class:`Settings` ask for."""
     if settings.normalize and is_training:
         line = moses.normalize(line, language)
     line = moses.tokenize(line, language, settings.aggressive_dash_splits)
