@@ -152,7 +152,8 @@ def make_corpus(table_path, originals, out, settings, valid, workers):
         }
         # What is held out of the training text was cleaned with it.
         cleaned = ["train", "valid"] if settings.valid_every else ["train"]
-        content = {"languages": table.languages, "cleaned": cleaned, "corpus": stage}
+        about = {"description": table.description, "licence": table.licence}
+        content = {"languages": table.languages, **about, "cleaned": cleaned, "corpus": stage}
         manifest.write(folder, content)
     report(table, inputs, texts, sets)
 

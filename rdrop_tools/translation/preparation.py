@@ -4,6 +4,7 @@ from rdrop_tools.corpus.bpe import encoder
 from rdrop_tools.corpus.cleaning import Limits
 from rdrop_tools.corpus.prepare import Settings, tokenized
 from rdrop_tools.scoring.bleu import detokenizer
+from rdrop_tools.scoring.output import ScoringError
 from rdrop_tools.translation.folder import TranslationError
 
 SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
@@ -21,7 +22,10 @@ class Preparation:
         self._method = model.method
         self._encode = encoder(model.method, model.subwords)
         self._settings = _settings(model)
-        self._detokenize = detokenizer(target) if self._settings else str
+        try:
+            self._detokenize = detokenizer(target) if self._settings else str
+        except ScoringError as error:
+            raise TranslationError(str(error)) from error
 
     def prepare(self, text):
         """Return the subwords of a line."""

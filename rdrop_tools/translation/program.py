@@ -138,7 +138,7 @@ def translate(translator, stream, write, n_best, output):
 
 def main(argv=None):
     parser = arguments()
-    args = parser.parse_intermixed_args(argv)  # words may stand on both sides of options
+    args = parser.parse_intermixed_args(argv)  # words may stand after the options too
     if args.n_best > args.beam:
         parser.error(f"--n-best {args.n_best} needs a --beam of at least {args.n_best}")
     if args.words and args.input:
