@@ -31,11 +31,9 @@ def model_card(content, model, scores):
 
 
 def _data(content):
-    yield (
-        f"{content.get('description', 'Text without a description')}. Licence: "
-        + content.get("licence", "not noted; ask where the text comes from")
-        + ".\n"
-    )
+    unknown = "not noted when the text was prepared"
+    description, licence = (content.get(key) or unknown for key in ("description", "licence"))
+    yield f"Text: {description}. Licence: {licence}.\n"
     corpus = content.get("corpus")
     if corpus:
         switches = {k: v for k, v in corpus["settings"].items() if v not in (None, False)}

@@ -1,7 +1,7 @@
 """Translate raw text with a trained model: a line out for every line in.
 
 Blank lines stay blank. Control characters become spaces, and bytes that are not UTF-8 become
-U+FFFD. A line of more than 250 subwords is translated in parts, one of more than 65,536 characters
+U+FFFD. A line of more than 250 subwords is translated in parts, one of more than 16,384 characters
 not at all: it is left blank. What is wrong with the text is said at the end, and is no failure.
 """
 

@@ -9,7 +9,7 @@ import re
 from typing import NamedTuple, Optional
 
 BLOCK = 2**16  # bytes that are asked for at a time
-LONGEST_LINE = 2**16  # characters; longer than any sentence or paragraph
+LONGEST_LINE = 2**14  # characters; longer than any paragraph
 LINES_AT_A_TIME = 256
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 

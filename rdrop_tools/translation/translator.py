@@ -23,7 +23,7 @@ class Translator:
     """
 
     def __init__(self, engine, preparation, is_prepared=False):
-        self._engine = engine
+        self.engine = engine
         self._preparation = preparation
         self._to_subwords = str.split if is_prepared else preparation.prepare
         self._to_text = preparation.join if is_prepared else preparation.restore
@@ -45,7 +45,7 @@ class Translator:
         """Return the hypotheses of each list of subwords, in their order."""
         results = [None] * len(sentences)
         for numbers in batches(sentences):
-            found = self._engine.translate([sentences[number] for number in numbers])
+            found = self.engine.translate([sentences[number] for number in numbers])
             for number, hypotheses in zip(numbers, found):
                 results[number] = hypotheses
         return results
