@@ -3,12 +3,23 @@
 set -euo pipefail
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# The environment that is active, if it has the plugin, else the one of scripts/install.sh.
-has_plugin='import sys, importlib.util as u; sys.exit(not (u.find_spec("rdrop_tools") and u.find_spec("fairseq")))'
-if [ -d "$repo/.venv/bin" ] && ! python -I -c "$has_plugin" 2>/dev/null; then
-    PATH=$repo/.venv/bin:$PATH
+# has_all PYTHON: whether it has the plugin and all that preparing text needs
+has_all() {
+    "$1" -I -c '
+import importlib.util, sys
+needed = ("fairseq", "rdrop_tools", "sacremoses", "sentencepiece", "subword_nmt", "tqdm")
+sys.exit(not all(map(importlib.util.find_spec, needed)))' 2>/dev/null
+}
+
+# The environment that is active, if it has all, else the one of scripts/install.sh.
+python=python
+has_all "$python" || python=$repo/.venv/bin/python
+if ! has_all "$python"; then
+    echo "translate.sh: the plugin is not installed here: run bash $repo/scripts/install.sh, or" \
+        "pip install '${repo}[corpus]' where fairseq is" >&2
+    exit 1
 fi
 # Threads that wait for each other by spinning make a busy machine many times slower.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
-exec python "$repo/scripts/translate.py" "$@"
+exec "$python" "$repo/scripts/translate.py" "$@"

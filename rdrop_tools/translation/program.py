@@ -23,13 +23,11 @@ from rdrop_tools.translation.preparation import Preparation
 from rdrop_tools.translation.reader import Line, read_lines
 from rdrop_tools.translation.translator import Translator
 
-PROGRAM = "translate.sh"
-
 
 def arguments():
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "run",
@@ -151,9 +149,9 @@ def main(argv=None):
             write = as_json if args.json else as_text
             problems = translate(translator, stream, write, args.n_best, sys.stdout)
     except (TranslationError, OSError) as error:
-        sys.exit(f"{PROGRAM}: {error}")
+        sys.exit(f"{parser.prog}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
     for problem, (count, first) in problems.items():
         lines = f"line {first:,}" if count == 1 else f"{count:,} lines, the first of them {first:,}"
-        print(f"{PROGRAM}: {lines}: {problem}", file=sys.stderr)
+        print(f"{parser.prog}: {lines}: {problem}", file=sys.stderr)
