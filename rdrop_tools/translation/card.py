@@ -40,8 +40,9 @@ def _data(content):
         yield "Tokenized as Moses does, with these settings:\n"
         yield _table(switches)
     subwords = content["subwords"]
-    yield f"Subwords: {subwords['settings']['method']}, size {subwords['settings']['size']}.\n"
-    yield _table({f"{name} pairs": pairs["kept"] for name, pairs in subwords["pairs"].items()})
+    yield f"Subwords: {subwords['settings']['method']}, size {subwords['settings'].get('size')}.\n"
+    pairs = subwords.get("pairs", {})
+    yield _table({f"{name} pairs": counts["kept"] for name, counts in pairs.items()})
 
 
 def _scores(scores):
@@ -52,8 +53,8 @@ def _scores(scores):
 
 
 def _versions(content):
-    stages = (content.get(stage, {}) for stage in ("corpus", "subwords"))
-    return {name: version for stage in stages for name, version in stage["versions"].items()}
+    stages = (content.get(stage, {}).get("versions", {}) for stage in ("corpus", "subwords"))
+    return {name: version for versions in stages for name, version in versions.items()}
 
 
 def _table(rows):

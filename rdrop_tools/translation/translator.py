@@ -1,11 +1,18 @@
 """Translates lines of text, whatever is in them: always as many results as lines."""
 
+import itertools
 from typing import NamedTuple
 
 from rdrop_tools.translation.reader import without_control
 
 LONGEST_PART = 250  # subwords that are translated in one piece: no model was trained on more
 BATCH_TOKENS = 4000  # of a batch, with its padding
+BUCKET = 8  # sentences of 1 to 8 subwords may share a batch, of 9 to 16, and so on
+
+# A translation has at most so many subwords for each one of the longest sentence in its bucket, and
+# so many more: enough for every language, and an end for a model that never comes to one. Since it
+# depends on nothing else, the other lines of a text change no translation.
+MAX_LENGTH_A, MAX_LENGTH_B = 2, 10
 
 
 class Translation(NamedTuple):
@@ -44,8 +51,8 @@ class Translator:
     def _search(self, sentences):
         """Return the hypotheses of each list of subwords, in their order."""
         results = [None] * len(sentences)
-        for numbers in batches(sentences):
-            found = self.engine.translate([sentences[number] for number in numbers])
+        for numbers, limit in batches(sentences):
+            found = self.engine.translate([sentences[number] for number in numbers], limit)
             for number, hypotheses in zip(numbers, found):
                 results[number] = hypotheses
         return results
@@ -62,13 +69,11 @@ class Translator:
 
 
 def batches(sentences):
-    """Yield lists of the numbers of sentences of like length that fit into a batch."""
-    batch, longest = [], 0
-    for number in sorted(range(len(sentences)), key=lambda n: len(sentences[n])):
-        longest = len(sentences[number]) + 1
-        if batch and longest * (len(batch) + 1) > BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(number)
-    if batch:
-        yield batch
+    """Yield the numbers of sentences that make a batch, and the limit of their translations."""
+    order = sorted(range(len(sentences)), key=lambda number: len(sentences[number]))
+    for bucket, numbers in itertools.groupby(order, lambda n: -(-len(sentences[n]) // BUCKET)):
+        numbers = list(numbers)
+        longest = bucket * BUCKET + 1  # with the end of the sentence, as fairseq counts
+        size = max(1, BATCH_TOKENS // longest)
+        for start in range(0, len(numbers), size):
+            yield numbers[start : start + size], MAX_LENGTH_A * longest + MAX_LENGTH_B

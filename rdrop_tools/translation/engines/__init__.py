@@ -2,7 +2,8 @@
 
 An engine is made of a :class:`~rdrop_tools.translation.folder.Model` and a :class:`Search`. It has
 the languages of its model, `source` and `target`, and a method `translate`: from a batch, a list of
-lists of subwords, to a list for each sentence of its `n_best` :class:`Hypothesis`, best first.
+lists of subwords, and the most subwords of a translation to a list for each sentence of its `n_best`
+:class:`Hypothesis`, best first.
 """
 
 from typing import NamedTuple
@@ -21,11 +22,6 @@ class Hypothesis(NamedTuple):
 
     score: float
     subwords: list
-
-
-# A translation has at most so many subwords for each one of the longest sentence in its batch, and
-# so many more: enough for every language, and an end for a model that never comes to one.
-MAX_LENGTH_A, MAX_LENGTH_B = 2, 10
 
 
 def load_engine(model, search, cpu=False, threads=0):

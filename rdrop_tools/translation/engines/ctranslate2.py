@@ -1,6 +1,6 @@
 """Searches with CTranslate2, in a model that scripts/export_ctranslate2.py made."""
 
-from rdrop_tools.translation.engines import MAX_LENGTH_A, MAX_LENGTH_B, Hypothesis
+from rdrop_tools.translation.engines import Hypothesis
 from rdrop_tools.translation.folder import TranslationError
 
 
@@ -25,16 +25,15 @@ class CTranslate2Engine:
         noted = model.manifest["ctranslate2"]
         self.source, self.target = noted["source"], noted["target"]
 
-    def translate(self, batch):
-        """Return the hypotheses of each sentence of a batch."""
-        longest = 1 + max(map(len, batch))  # with the end of the sentence, as fairseq counts
+    def translate(self, batch, limit):
+        """Return the hypotheses of each sentence of a batch, of at most `limit` subwords."""
         found = self._translator.translate_batch(
             batch,
             beam_size=self._search.beam,
             num_hypotheses=self._search.n_best,
             length_penalty=self._search.lenpen,
             max_input_length=0,
-            max_decoding_length=MAX_LENGTH_A * longest + MAX_LENGTH_B,
+            max_decoding_length=limit,
             return_scores=True,
         )
         return [[*map(Hypothesis, one.scores, one.hypotheses)] for one in found]

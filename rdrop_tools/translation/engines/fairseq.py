@@ -6,7 +6,7 @@ from fairseq.dataclass.configs import GenerationConfig
 
 import rdrop_fairseq  # noqa: F401
 from rdrop_fairseq.compat.checkpoints import CheckpointError
-from rdrop_tools.translation.engines import MAX_LENGTH_A, MAX_LENGTH_B, Hypothesis
+from rdrop_tools.translation.engines import Hypothesis
 from rdrop_tools.translation.folder import TranslationError
 
 
@@ -27,13 +27,12 @@ class FairseqEngine:
             beam=search.beam,
             nbest=search.n_best,
             lenpen=search.lenpen,
-            max_len_a=MAX_LENGTH_A,
-            max_len_b=MAX_LENGTH_B,
         )
         self._generator = self._task.build_generator([self._model], config)
 
-    def translate(self, batch):
-        """Return the hypotheses of each sentence of a batch."""
+    def translate(self, batch, limit):
+        """Return the hypotheses of each sentence of a batch, of at most `limit` subwords."""
+        self._generator.max_len_a, self._generator.max_len_b = 0, limit
         with torch.no_grad():
             found = self._task.inference_step(self._generator, [self._model], self._sample(batch))
         return [[self._hypothesis(h) for h in sentence[: self._n_best]] for sentence in found]

@@ -1,6 +1,7 @@
 """Two trained runs of a toy language: of raw text, as in the quickstart, and of tokenized text."""
 
 import json
+import logging
 import random
 import shutil
 
@@ -43,6 +44,7 @@ def make_run(folder, method, size, manifest, checkpoint, *options):
     fork(
         *("fairseq-train", folder / "binarized", *TINY_TRANSFORMER, *TRAINING, USER_DIR),
         *("--save-dir", folder / "run", "--no-epoch-checkpoints", *options),
+        *("--validate-interval=99", "--save-interval=99"),  # at the end alone
     )
     best = folder / "run" / "checkpoint_best.pt"
     best.rename(folder / "run" / checkpoint)
@@ -53,7 +55,7 @@ def make_run(folder, method, size, manifest, checkpoint, *options):
 def raw_run(tmp_path_factory):
     """A run as the quickstart leaves it: raw text, SentencePiece, model.pt."""
     folder = tmp_path_factory.mktemp("raw") / "en-de"
-    options = ("--max-update=30", "--share-all-embeddings")
+    options = ("--max-update=150", "--share-all-embeddings")
     return make_run(folder, "sentencepiece", "60", None, "model.pt", *options)
 
 
@@ -64,7 +66,7 @@ def tokenized_run(tmp_path_factory):
     settings = {**SETTINGS, "limits": {}, "valid_every": None, "valid": None}
     stage = {"settings": settings, "versions": {"sacremoses": "0.2"}}
     manifest = {"description": "toys", "licence": "CC0", "corpus": stage}
-    options = ("--max-update=30", "--store-ema", "--ema-decay=0.9")
+    options = ("--max-update=150", "--store-ema", "--ema-decay=0.9")
     return make_run(folder, "subword-nmt", "20", manifest, "checkpoint_best.pt", *options)
 
 
@@ -77,3 +79,39 @@ def copied():
         return folder / trained.name
 
     return copy
+
+
+@pytest.fixture(autouse=True)
+def log_again():
+    """The programs silence fairseq, which in a process of tests would silence the others' logs."""
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture(scope="session")
+def exported(raw_run, tokenized_run, tmp_path_factory):
+    """Both runs, exported for CTranslate2: {name: folder}."""
+    pytest.importorskip("ctranslate2")
+    from rdrop_tools.translation.export import export
+
+    folder = tmp_path_factory.mktemp("exported")
+    for name, trained in {"raw": raw_run, "tokenized": tokenized_run}.items():
+        export(trained, folder / name)
+    return {name: folder / name for name in ("raw", "tokenized")}
+
+
+@pytest.fixture
+def translate(tmp_path, capsys):
+    """Translate bytes with translate.py's main function; return the lines of its output."""
+    from rdrop_tools.translation.program import main
+
+    def run(folder, raw, *options):
+        text = tmp_path / "text"
+        text.write_bytes(raw)
+        capsys.readouterr()
+        main([str(folder), "--cpu", "--input", str(text), "--beam", "2", *options])
+        output = capsys.readouterr().out
+        assert output == "" or output.endswith("\n")
+        return output.split("\n")[:-1]
+
+    return run
