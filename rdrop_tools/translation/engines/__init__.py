@@ -2,8 +2,8 @@
 
 An engine is made of a :class:`~rdrop_tools.translation.folder.Model` and a :class:`Search`. It has
 the languages of its model, `source` and `target`, and a method `translate`: from a batch, a list of
-lists of subwords, and the most subwords of a translation to a list for each sentence of its `n_best`
-:class:`Hypothesis`, best first.
+lists of subwords, and the most subwords that a translation may have, to a list for each sentence of
+its `n_best` :class:`Hypothesis`, best first.
 """
 
 from typing import NamedTuple
