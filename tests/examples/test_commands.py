@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from test_translation_benchmarks import EXAMPLES, REPOSITORY
+from helpers.constants import EXAMPLES, REPOSITORY
 
 BENCHMARKS = sorted(path.parent.name for path in EXAMPLES.glob("*/corpus.json"))
 PROGRAMS = ("prepare.sh", "train.sh", "evaluate.sh")
@@ -16,7 +16,10 @@ OPTIONS = {
         *("--baseline", "--alpha", "--seed", "--reverse", "--max-updates", "--precision", "--cpu"),
         *("--processes", "--nodes", "--node-rank", "--master", "--name", "--out", "--help"),
     },
-    "evaluate.sh": {"--average", "--subset", "--beam", "--lenpen", "--cpu", "--out", "--help"},
+    "evaluate.sh": {
+        *("--average", "--ema", "--subset", "--beam", "--lenpen", "--engine", "--comet", "--cpu"),
+        *("--out", "--help"),
+    },
 }
 
 
