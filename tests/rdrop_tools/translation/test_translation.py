@@ -1,15 +1,20 @@
 """Translations are those of fairseq-generate, a line for a line, whatever is in the text."""
 
+import io
 import json
 import re
 
 import pytest
 from helpers.constants import USER_DIR
 from helpers.launch import fork
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from rdrop_tools.translation import program
 from rdrop_tools.translation.engines import Hypothesis
 from rdrop_tools.translation.folder import find_model
 from rdrop_tools.translation.preparation import Preparation
+from rdrop_tools.translation.program import as_json, as_text
 from rdrop_tools.translation.translator import BATCH_TOKENS, LONGEST_PART, Translator, batches
 
 ODD_LINES = (
@@ -146,6 +151,28 @@ def test_parts_come_back_in_their_order(tokenized_run):
     assert short == [("a b", -2), ("worse", -99)] and blank == []
     assert longer == [(long, -150), ("worse worse", -99)]
     assert max(map(len, sum(translator.engine.batches, []))) == LONGEST_PART
+
+
+@pytest.mark.parametrize("name", ["raw_run", "tokenized_run"])
+def test_whatever_comes_in_as_many_lines_go_out(name, request):
+    """Any bytes, through the reader, the preparation, the parts and back."""
+    translator = Translator(
+        Echo(), Preparation(find_model(request.getfixturevalue(name)), "de", "en")
+    )
+    known = st.sampled_from([*ODD_LINES[:-2], b"\n", b"\r\n", b" ", b"Haus. " * 300])
+    pieces = st.lists(st.one_of(known, st.binary(max_size=9), st.text(max_size=9).map(str.encode)))
+
+    @settings(deadline=None, max_examples=60)
+    @given(pieces.map(b"".join))
+    def check(raw):
+        lines = raw.count(b"\n") + (raw != b"" and not raw.endswith(b"\n"))
+        for write, count in ((as_text, 2 * lines), (as_json, lines)):  # Echo gives two
+            output = io.StringIO(newline="")
+            program.translate(translator, io.BytesIO(raw), write, 2, output)
+            assert output.getvalue().count("\n") == count
+            assert len(output.getvalue().splitlines()) == count
+
+    check()
 
 
 def test_a_batch_has_no_more_than_its_tokens():
