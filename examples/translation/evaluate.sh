@@ -21,9 +21,12 @@ END
 declare_options() {
     argument run
     option average N '' "take the mean of the last N checkpoints, not checkpoint_best.pt"
+    flag ema "take the moving average that -- --store-ema kept in checkpoint_best.pt"
     option subset 'test|valid' test "the sentences to translate"
     option beam N "${beam-}" "width of the search"
     option lenpen X "${lenpen-}" "length penalty"
+    option engine 'fairseq|ctranslate2' fairseq "what translates; the model is exported to RUN"
+    option comet MODEL '' "also score with this model of COMET, where unbabel-comet is installed"
     flag cpu "translate on the CPU, even where there is a GPU"
     option out DIR "$repo/runs/$benchmark" "of prepare.sh"
 }
@@ -36,11 +39,28 @@ main() {
     read_direction
     choose_checkpoint
     log=$out/$run/generate-$subset-$checkpoint-beam$beam-lenpen$lenpen.log
+    [ "$engine" = fairseq ] || log=${log%.log}-$engine.log
     # What is older than the model was made with an earlier one, before the training continued.
-    if [ "$log" -nt "$model" ]; then say "already there: $log"; else translate; fi
+    if [ "$log" -nt "$model" ]; then
+        say "already there: $log"
+    elif [ "$engine" = fairseq ]; then
+        translate
+    else
+        translate_exported
+    fi
+    print_scores | tee "$log.tmp"
+    mv "$log.tmp" "${log%.log}.scores" # for the model card
+}
+
+print_scores() {
     say "$source-$target $subset, $run, $checkpoint checkpoint, beam $beam, length penalty $lenpen"
     score "${score_options[@]}"
+    if [ -n "${also_compound_split-}" ]; then
+        say "with compounds split at hyphens"
+        score --compound-split
+    fi
     score --detokenize "$target"
+    [ -z "$comet" ] || score_comet
 }
 
 # The languages as train.sh had them: what it noted begins with SOURCE-TARGET.
@@ -51,12 +71,16 @@ read_direction() {
 }
 
 choose_checkpoint() {
-    checkpoint=${average:+average$average}
+    [ -z "$average" ] || [ -z "$ema" ] || refuse "give --average or --ema, not both"
+    checkpoint=${average:+average$average}${ema:+ema}
     checkpoint=${checkpoint:-best}
     model=$out/$run/checkpoint_$checkpoint.pt
     if [ -n "$average" ] && [ ! "$model" -nt "$out/$run/checkpoint_last.pt" ]; then
         supervise python "$repo/scripts/average_checkpoints.py" --dir "$out/$run" \
             --last "$average" "${averaged[@]}" --out "$model"
+    elif [ -n "$ema" ] && [ ! "$model" -nt "$out/$run/checkpoint_best.pt" ]; then
+        python "$repo/scripts/average_checkpoints.py" --inputs "$out/$run/checkpoint_best.pt" \
+            --ema --out "$model"
     fi
     [ -e "$model" ] || die "there is no $model: has the training come to its first validation?"
     is_whole "$model" ||
@@ -74,6 +98,26 @@ translate() {
         --max-tokens 4096 "${precision_flags[@]}" >"$log.tmp" ||
         die "fairseq-generate failed; the lines above say why"
     mv "$log.tmp" "$log"
+}
+
+translate_exported() {
+    local exported=$out/$run/ctranslate2-$checkpoint
+    if [ ! "$exported" -nt "$model" ]; then
+        say "exporting to $exported"
+        rm -rf "$exported"
+        python "$repo/scripts/export_ctranslate2.py" "$out/$run" --checkpoint "${model##*/}" \
+            --out "$exported"
+    fi
+    say "translating with $engine"
+    bash "$repo/scripts/translate.sh" "$exported" --prepared --beam "$beam" --lenpen "$lenpen" \
+        --input "$out/subwords/$subset.$source" ${cpu:+--cpu} >"$log.tmp"
+    mv "$log.tmp" "$log"
+}
+
+score_comet() {
+    python "$repo/scripts/score_comet.py" --sys "$log" --model "$comet" \
+        --src "$out/subwords/tokenized/$subset.$source" \
+        --ref "$out/subwords/tokenized/$subset.$target" --detokenize "$source" "$target"
 }
 
 score() {

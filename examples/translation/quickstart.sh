@@ -197,7 +197,7 @@ print_scores() {
     local folder reference=$work/corpus/test.$lang
     folder=$(folder_of rdrop)
     shown python "$repo/scripts/score_bleu.py" --sys "$folder/generate.log" --ref "$reference" \
-        --tokenize "$(tokenizer)"
+        --tokenize "$(tokenizer)" | tee "$folder/generate.scores" # for the model card
     [ -z "$compare" ] || shown python "$repo/scripts/compare.py" --ref "$reference" \
         --tokenize "$(tokenizer)" "plain label smoothing=$(folder_of plain)/generate.log" \
         "R-Drop=$folder/generate.log"
@@ -238,11 +238,8 @@ Log      $log
 
 To translate your own text:
 
-  echo 'Turn on the light in the kitchen.' | $(quoted "$environment/bin/fairseq-interactive") \\
-    $(quoted "$work/binarized") --source-lang en --target-lang $lang \\
-    --path $(quoted "$folder/model.pt") \\
-    --user-dir $(quoted "$repo/rdrop_fairseq") --beam 5 --lenpen 1.5 --bpe sentencepiece \\
-    --sentencepiece-model $(quoted "$work/subwords/spm.model") | grep ^D- | cut -f 3"
+  bash $(quoted "$repo/scripts/translate.sh") $(quoted "$folder") --lenpen 1.5 \\
+    \"Turn on the light in the kitchen.\""
 }
 
 quoted() { printf %q "$1"; }

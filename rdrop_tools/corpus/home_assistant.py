@@ -17,6 +17,7 @@ import zipfile
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from rdrop_tools import manifest
 from rdrop_tools.atomic import atomic_folder
 from rdrop_tools.checksums import checksum
 from rdrop_tools.corpus.table import CorpusError
@@ -138,6 +139,8 @@ def write_corpus(pairs, lang, out):
             for language, side in zip(("en", lang), zip(*chosen)):
                 text = "".join(f"{line}\n" for line in side)
                 (folder / f"{name}.{language}").write_text(text, encoding="utf-8")
+        about = {"description": f"interface strings, {REQUIREMENT}", "licence": "Apache-2.0"}
+        manifest.write(folder, {"languages": ["en", lang], **about})
     return splits
 
 

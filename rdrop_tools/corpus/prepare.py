@@ -34,13 +34,14 @@ def process(pairs, languages, settings, is_training):
     """Return the tokenized pairs of a chunk, those that are not fit to train on as None."""
     limits = settings.limits if is_training else Limits()
     sides = (
-        [_tokenized(line, language, settings, is_training) for line in lines]
+        [tokenized(line, language, settings, is_training) for line in lines]
         for language, lines in zip(languages, zip(*pairs))
     )
     return [pair if limits.allow(pair) else None for pair in zip(*sides)]
 
 
-def _tokenized(line, language, settings, is_training):
+def tokenized(line, language, settings, is_training):
+    """Return the tokens of a line, separated by spaces, as the :class:`Settings` ask for."""
     if settings.normalize and is_training:
         line = moses.normalize(line, language)
     line = moses.tokenize(line, language, settings.aggressive_dash_splits)
@@ -151,7 +152,8 @@ def make_corpus(table_path, originals, out, settings, valid, workers):
         }
         # What is held out of the training text was cleaned with it.
         cleaned = ["train", "valid"] if settings.valid_every else ["train"]
-        content = {"languages": table.languages, "cleaned": cleaned, "corpus": stage}
+        about = {"description": table.description, "licence": table.licence}
+        content = {"languages": table.languages, **about, "cleaned": cleaned, "corpus": stage}
         manifest.write(folder, content)
     report(table, inputs, texts, sets)
 

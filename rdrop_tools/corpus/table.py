@@ -40,6 +40,8 @@ class CorpusTable(NamedTuple):
     archives: list
     texts: list
     expected: dict  # pairs of a split that the usual preparation leaves, where known
+    description: str = ""  # this and its licence: for whoever gets a model that was trained on it
+    licence: str = ""
 
 
 def read_table(path):
@@ -53,7 +55,8 @@ def read_table(path):
         archives = [_archive(entry, path) for entry in table["archives"]]
         texts = [Text(**{**text, "files": tuple(text["files"])}) for text in table["texts"]]
         languages = tuple(table["languages"])
-        return CorpusTable(languages, archives, texts, table.get("expected", {}))
+        about = (str(table.get(name, "")) for name in ("description", "licence"))
+        return CorpusTable(languages, archives, texts, table.get("expected", {}), *about)
     except OSError as error:
         raise CorpusError(f"Cannot read {path}: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -42,8 +42,10 @@ def last_checkpoints(folder, count, by_updates=False, upper_bound=None):
     return [folder / name for _, name in found[-count:]]
 
 
-def average(paths):
+def average(paths, ema=False):
     """Return the state of a checkpoint with the average parameters of those in `paths`.
+
+    With `ema` they are the moving averages that a training with --store-ema keeps in each of them.
 
     Sums are float64 and the result float32, also where the parameters are of half precision.
     Whole numbers are not averaged: they are the newest checkpoint's, the one with most updates.
@@ -55,6 +57,8 @@ def average(paths):
     newest, layout, sums = None, None, {}
     for path in paths:
         state = load(path)
+        if ema:
+            _take_moving_average(state, path)
         model = state["model"]
         _check_layout(_layout(model), layout, path, paths[0])
         layout = _layout(model)
@@ -66,6 +70,13 @@ def average(paths):
     newest["model"] = _mean(sums, len(paths), newest["model"], layout)
     newest.pop("last_optimizer_state", None)
     return newest
+
+
+def _take_moving_average(state, path):
+    moving_average = state.get("extra_state", {}).pop("ema", None)
+    if not moving_average:
+        raise AveragingError(f"{path} has no moving average: train with --store-ema to keep one.")
+    state["model"] = moving_average
 
 
 def _mean(sums, count, model, layout):
@@ -145,6 +156,11 @@ def main(argv=None):
     parser.add_argument(
         "--upper-bound", type=int, metavar="K", help="none after epoch (or update) K"
     )
+    parser.add_argument(
+        "--ema",
+        action="store_true",
+        help="their moving averages, which a training with --store-ema keeps (one is enough)",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the averaged checkpoint")
     args = parser.parse_args(argv)
     if args.dir and not args.last:
@@ -156,7 +172,7 @@ def main(argv=None):
             args.dir, args.last, args.by_updates, args.upper_bound
         )
         print("Averaging", *paths)
-        state = average(paths)
+        state = average(paths, args.ema)
         with atomic_file(args.out) as out:
             save(state, out)
     except (AveragingError, OSError, RuntimeError) as error:

@@ -16,7 +16,10 @@ OPTIONS = {
         *("--baseline", "--alpha", "--seed", "--reverse", "--max-updates", "--precision", "--cpu"),
         *("--processes", "--nodes", "--node-rank", "--master", "--name", "--out", "--help"),
     },
-    "evaluate.sh": {"--average", "--subset", "--beam", "--lenpen", "--cpu", "--out", "--help"},
+    "evaluate.sh": {
+        *("--average", "--ema", "--subset", "--beam", "--lenpen", "--engine", "--comet", "--cpu"),
+        *("--out", "--help"),
+    },
 }
 
 

@@ -37,6 +37,18 @@ def test_every_stage_in_its_order(checkout):
     assert f"Model    {checkout.work}/rdrop-12min/model.pt" in output
 
 
+def test_it_ends_with_a_translator(checkout):
+    """The command that it prints is run by bash as it stands there."""
+    translate = checkout.folder / "scripts" / "translate.sh"
+    translate.write_text('printf "%s\\n" "$@"')
+    _, output, _ = checkout.run()
+    own_text = output.split("To translate your own text:")[1]
+    assert run("bash", "-c", own_text).stdout.splitlines() == [
+        *(str(checkout.work / "rdrop-12min"), "--lenpen", "1.5"),
+        "Turn on the light in the kitchen.",
+    ]
+
+
 def test_the_log_has_everything(checkout):
     _, output, _ = checkout.run()
     log = (checkout.work / "quickstart.log").read_text()

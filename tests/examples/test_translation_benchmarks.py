@@ -105,6 +105,7 @@ def test_iwslt14_de_en(shared_data, tmp_path, run):
     printed = run("iwslt14_de_en", "evaluate.sh", "--cpu", "--beam", "1", "rdrop-alpha5-seed1")
     assert re.search(r"^BLEU = \d+\.\d\d, .*ref_len=\d+", printed, re.M)
     assert "BLEU|nrefs:1|case:lc|eff:no|tok:13a" in printed and "chrF2|" in printed
+    assert re.search(r"^==> with compounds split at hyphens\nBLEU = \d", printed, re.M)
     again = run("iwslt14_de_en", "evaluate.sh", "--cpu", "--beam", "1", "rdrop-alpha5-seed1")
     assert "already there" in again
     assert again.splitlines()[-3:] == printed.splitlines()[-3:]
@@ -172,6 +173,27 @@ def test_multi30k_both_ways(shared_data, tmp_path, run):
         source = "de" if direction else "en"
         printed = run("multi30k_en_de", "evaluate.sh", "--cpu", "--beam", "1", name)
         assert f"==> {source}-" in printed and re.search(r"^BLEU = \d", printed, re.M)
+
+
+def test_evaluate_has_choices(shared_data, tmp_path, run):
+    """Of what translates, of the parameters and of the scores."""
+    pytest.importorskip("ctranslate2")
+    out = tmp_path / "out"
+    run("multi30k_en_de", "prepare.sh", "--orig", str(shared_data / "multi30k"), **NO_NETWORK)
+    two_updates(run, "multi30k_en_de", validate=("--store-ema",))
+    name, fast = "rdrop-alpha1-seed1", ("--cpu", "--beam", "1", "--subset", "valid")
+    printed = run("multi30k_en_de", "evaluate.sh", *fast, "--engine", "ctranslate2", name)
+    assert re.search(r"^BLEU = \d", printed, re.M) and "translating with ctranslate2" in printed
+    assert (out / name / "ctranslate2-best" / "model.bin").exists()
+    scores = out / name / "generate-valid-best-beam1-lenpen1-ctranslate2.scores"
+    assert scores.read_text() in printed
+    again = run("multi30k_en_de", "evaluate.sh", *fast, "--engine", "ctranslate2", name)
+    assert "already there" in again
+    printed = run("multi30k_en_de", "evaluate.sh", *fast, "--ema", name, "--comet", "none")
+    assert "ema checkpoint" in printed
+    assert "COMET: left out, it needs pip install unbabel-comet" in printed
+    printed = run("multi30k_en_de", "evaluate.sh", "--ema", "--average", "1", name, fails=True)
+    assert "give --average or --ema, not both" in printed
 
 
 @pytest.mark.parametrize(

@@ -48,5 +48,6 @@ validation=(
 beam=5                            # [R-Drop]
 lenpen=1                          # fairseq's default
 averaged=()                       # evaluate.sh --average takes the last epochs
-score_options=(--tokenized)       # the paper's score
+score_options=(--tokenized)       # fairseq's score
+also_compound_split=yes           # [R-Drop] the paper's score
 case_options=(--lowercase)        # for every score: all text was made so above

@@ -50,6 +50,23 @@ def training(tmp_path):
     return tmp_path
 
 
+def test_moving_averages_take_the_place_of_the_parameters(saved, tmp_path):
+    kept = collections.OrderedDict(state(7)["model"])
+    content = state(2)
+    content["extra_state"]["ema"] = kept
+    paths = saved(with_ema=content)
+    run("--inputs", *paths, "--ema", "--out", tmp_path / "ema.pt")
+    found = averaging.load(tmp_path / "ema.pt")
+    assert found["model"]["embed"].tolist() == kept["embed"].tolist()
+    assert "ema" not in found["extra_state"] and found["cfg"]["number"] == 2
+
+
+def test_without_a_moving_average_there_is_none(saved, tmp_path):
+    with pytest.raises(SystemExit, match="has no moving average: train with --store-ema"):
+        run("--inputs", *saved(plain=state(2)), "--ema", "--out", tmp_path / "ema.pt")
+    assert not (tmp_path / "ema.pt").exists()
+
+
 def names(paths):
     return [path.name for path in paths]
 

@@ -1,0 +1,68 @@
+"""Score a system's output with COMET, where unbabel-comet and its model are installed."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rdrop_tools.scoring.bleu import detokenizer
+from rdrop_tools.scoring.output import ScoringError, read_lines, read_system
+
+
+def comet_score(model, sources, hypotheses, references, batch_size=16):
+    """Return the score of a system: the mean over its sentences.
+
+    Args:
+        model: the name of a model, which is downloaded once, or the file of one.
+
+    Raises:
+        ImportError: unbabel-comet is not installed.
+    """
+    from comet import download_model, load_from_checkpoint
+
+    path = model if Path(model).is_file() else download_model(model)
+    sentences = [
+        {"src": source, "mt": hypothesis, "ref": reference}
+        for source, hypothesis, reference in zip(sources, hypotheses, references)
+    ]
+    predicted = load_from_checkpoint(path).predict(sentences, batch_size=batch_size, gpus=0)
+    return predicted.system_score
+
+
+def read_texts(args):
+    """Return the source, the hypotheses and the references as raw text.
+
+    Raises:
+        ScoringError: a text is damaged, or they do not belong together.
+    """
+    references = read_lines(args.ref)
+    sources = read_lines(args.src)
+    if len(sources) != len(references):
+        raise ScoringError(f"{args.src} and {args.ref} do not have equally many lines.")
+    hypotheses = read_system(args.sys, len(references))
+    to_source, to_target = map(detokenizer, args.detokenize) if args.detokenize else (str, str)
+    return [*map(to_source, sources)], [*map(to_target, hypotheses)], [*map(to_target, references)]
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--sys", type=Path, required=True, help="plain text, or the log of fairseq-generate"
+    )
+    parser.add_argument("--src", type=Path, required=True, help="the source, plain text")
+    parser.add_argument("--ref", type=Path, required=True, help="the reference, plain text")
+    parser.add_argument(
+        "--model", default="Unbabel/wmt22-comet-da", help="its name, or its file (%(default)s)"
+    )
+    parser.add_argument(
+        "--detokenize",
+        nargs=2,
+        metavar=("SOURCE", "TARGET"),
+        help="all texts are tokenized as Moses does: detokenize them first",
+    )
+    args = parser.parse_args(argv)
+    try:
+        print(f"COMET ({args.model}) = {comet_score(args.model, *read_texts(args)):.4f}")
+    except ImportError:
+        print("COMET: left out, it needs pip install unbabel-comet")
+    except Exception as error:  # a model may fail in any way: not there, no network, no memory
+        sys.exit(f"{parser.prog}: {error}")

@@ -1,0 +1,62 @@
+"""The model card of an exported model: what it is, from what it was made and how good it is."""
+
+
+def model_card(content, model, scores):
+    """Return the card as Markdown.
+
+    Args:
+        content: the manifest of the exported folder.
+        model: the fairseq model.
+        scores: {file: what was printed about this checkpoint}.
+    """
+    stage = content["ctranslate2"]
+    languages = f"{stage['source']}-{stage['target']}"
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    parts = [
+        f"# {languages} translation model\n",
+        f"It translates {stage['source']} to {stage['target']}: {millions:.1f} million parameters, "
+        f"trained with fairseq and the plugin rdrop_fairseq, exported for CTranslate2 as "
+        f"{stage['quantization']}. In a checkout of rdrop_fairseq:\n",
+        "```bash\nbash scripts/translate.sh THIS_FOLDER < text\n```\n",
+        "## Data\n",
+        *_data(content),
+        "## Training\n",
+        _table({**stage["training"], "checkpoint": stage["checkpoint"]["file"]}),
+        "## Scores\n",
+        *(_scores(scores)),
+        "## Versions\n",
+        _table({**_versions(content), **stage["versions"]}),
+    ]
+    return "\n".join(parts)
+
+
+def _data(content):
+    unknown = "not noted when the text was prepared"
+    description, licence = (content.get(key) or unknown for key in ("description", "licence"))
+    yield f"Text: {description}. Licence: {licence}.\n"
+    corpus = content.get("corpus")
+    if corpus:
+        switches = {k: v for k, v in corpus["settings"].items() if v not in (None, False)}
+        yield "Tokenized as Moses does, with these settings:\n"
+        yield _table(switches)
+    subwords = content["subwords"]
+    yield f"Subwords: {subwords['settings']['method']}, size {subwords['settings'].get('size')}.\n"
+    pairs = subwords.get("pairs", {})
+    yield _table({f"{name} pairs": counts["kept"] for name, counts in pairs.items()})
+
+
+def _scores(scores):
+    if not scores:
+        yield "Not measured before the export.\n"
+    for name, text in scores.items():
+        yield f"{name}:\n\n```\n{text.strip()}\n```\n"
+
+
+def _versions(content):
+    stages = (content.get(stage, {}).get("versions", {}) for stage in ("corpus", "subwords"))
+    return {name: version for versions in stages for name, version in versions.items()}
+
+
+def _table(rows):
+    lines = ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,123 @@
+"""Export a trained model for CTranslate2, with all that is needed to translate raw text.
+
+The folder has the model, its vocabulary, the subword model, the manifest of its text and a model
+card. It is complete or not there.
+"""
+
+import argparse
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+from rdrop_tools import manifest
+from rdrop_tools.atomic import atomic_folder
+from rdrop_tools.checksums import checksum
+from rdrop_tools.translation.card import model_card
+from rdrop_tools.translation.engines.fairseq import load_checkpoint
+from rdrop_tools.translation.folder import TranslationError, find_model
+
+QUANTIZATIONS = (
+    *("int8", "int8_float32", "int8_float16", "int8_bfloat16"),
+    *("int16", "float16", "bfloat16", "float32"),
+)
+
+
+def export(run, out, checkpoint=None, quantization="float32"):
+    """Write the model of a run into the new folder `out`.
+
+    Raises:
+        TranslationError: the run lacks something, its checkpoint is damaged or hostile, or
+            CTranslate2 does not have such a model.
+        FileExistsError: `out` exists.
+    """
+    model = find_model(run, checkpoint)
+    if model.engine != "fairseq":
+        raise TranslationError(f"{run} is an exported model already: name the folder of a run.")
+    with atomic_folder(out) as folder:
+        loaded, cfg, task = load_checkpoint(model)  # refuses what is damaged or hostile
+        _convert(model, folder, quantization, loaded, task)
+        shutil.copyfile(model.subwords, folder / model.subwords.name)
+        stage = {
+            "source": task.cfg.source_lang,
+            "target": task.cfg.target_lang,
+            "quantization": quantization,
+            "checkpoint": {"file": model.path.name, "sha256": checksum(model.path)},
+            "training": _training(cfg),
+            "versions": manifest.versions("ctranslate2", "torch"),
+            "files": {path.name: checksum(path) for path in sorted(folder.iterdir())},
+        }
+        content = {**model.manifest, "ctranslate2": stage}
+        manifest.write(folder, content)
+        card = model_card(content, loaded, _scores(model.path))
+        (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _convert(model, folder, quantization, loaded, task):
+    """Write what CTranslate2 reads, once its scores are known to be those of fairseq."""
+    from ctranslate2.converters import FairseqConverter
+
+    from rdrop_tools.translation.parity import refuse_other_scores
+
+    languages = {"source_lang": task.cfg.source_lang, "target_lang": task.cfg.target_lang}
+    converter = FairseqConverter(str(model.path), str(model.data), **languages)
+    try:
+        converter.convert(str(folder), quantization="float32", force=True)
+        refuse_other_scores(folder, loaded, task)
+        if quantization != "float32":
+            converter.convert(str(folder), quantization=quantization, force=True)
+    except (ValueError, AttributeError, KeyError, RuntimeError) as error:
+        # of what it does not know CTranslate2 says some, and stumbles over the rest
+        reason = " ".join(str(error).split())
+        raise TranslationError(f"CTranslate2 does not have such a model: {reason}") from error
+
+
+def _training(cfg):
+    """Return the settings of the training that the model card shows."""
+    wanted = (
+        (cfg.model, ("arch", "dropout")),
+        (cfg.criterion, ("_name", "label_smoothing", "reg_alpha")),
+        (cfg.dataset, ("max_tokens",)),
+        (cfg.optimization, ("lr", "update_freq", "clip_norm")),
+        (cfg.common, ("seed", "fp16")),
+    )
+    return {
+        name.strip("_"): str(getattr(part, name))
+        for part, names in wanted
+        for name in names
+        if getattr(part, name, None) is not None
+    }
+
+
+def _scores(checkpoint):
+    """Return what evaluate.sh or the quickstart printed about a checkpoint: {file: text}."""
+    name = checkpoint.stem.removeprefix("checkpoint_")
+    files = sorted(checkpoint.parent.glob("generate*.scores"))
+    return {
+        path.name: path.read_text("utf-8")
+        for path in files
+        if path.name == "generate.scores" or f"-{name}-" in path.name
+    }
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of the training")
+    parser.add_argument("--out", type=Path, required=True, help="new folder for the model")
+    parser.add_argument(
+        "--quantization", choices=QUANTIZATIONS, default="float32", help="(%(default)s)"
+    )
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="a file of RUN, in place of the best checkpoint"
+    )
+    args = parser.parse_args(argv)
+    logging.disable(logging.INFO)  # fairseq's
+    try:
+        import ctranslate2  # noqa: F401
+
+        export(args.run, args.out, args.checkpoint, args.quantization)
+    except ImportError:
+        sys.exit(f"{parser.prog}: needs CTranslate2: pip install 'rdrop_fairseq[ctranslate2]'.")
+    except (TranslationError, OSError) as error:
+        sys.exit(f"{parser.prog}: {error}")
+    print(f"{args.quantization} model in {args.out}; {args.out / 'README.md'} describes it")

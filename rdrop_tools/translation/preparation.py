@@ -1,0 +1,77 @@
+"""From raw text to subwords, as the text of a training was prepared, and back."""
+
+from rdrop_tools.corpus.bpe import encoder
+from rdrop_tools.corpus.cleaning import Limits
+from rdrop_tools.corpus.prepare import Settings, tokenized
+from rdrop_tools.scoring.bleu import detokenizer
+from rdrop_tools.scoring.output import ScoringError
+from rdrop_tools.translation.folder import TranslationError
+
+SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
+
+
+class Preparation:
+    """What was done to the training text of a model, and how its output becomes text again.
+
+    Text of the benchmarks was tokenized as Moses does, normalised and lowercased where their
+    manifest says so; text without such a manifest, the quickstart's, was left as it is.
+    """
+
+    def __init__(self, model, source, target):
+        self._source = source
+        self._method = model.method
+        self._encode = encoder(model.method, model.subwords)
+        self._settings = _settings(model)
+        try:
+            self._detokenize = detokenizer(target) if self._settings else str
+        except ScoringError as error:
+            raise TranslationError(str(error)) from error
+
+    def prepare(self, text):
+        """Return the subwords of a line."""
+        if self._settings:
+            text = tokenized(text, self._source, self._settings, is_training=True)
+        return self._encode(text).split()
+
+    def join(self, subwords):
+        """Return the tokens that subwords make, separated by spaces."""
+        if self._method == "sentencepiece":
+            return "".join(subwords).replace("\u2581", " ").strip()
+        return f"{' '.join(subwords)} ".replace("@@ ", "").rstrip()
+
+    def restore(self, subwords):
+        """Return subwords as text to read."""
+        return self._detokenize(self.join(subwords))
+
+    def parts(self, subwords, limit):
+        """Cut subwords into parts of at most `limit`: after a sentence, else between words."""
+        parts = []
+        while len(subwords) > limit:
+            cut = self._last_cut(subwords, limit)
+            parts.append(subwords[:cut])
+            subwords = subwords[cut:]
+        return [*parts, subwords]
+
+    def _last_cut(self, subwords, limit):
+        cuts = [n for n in range(1, limit + 1) if self._word_ends(subwords, n)]
+        ends = [n for n in cuts if subwords[n - 1].endswith(SENTENCE_ENDS)]
+        return (ends or cuts or [limit])[-1]
+
+    def _word_ends(self, subwords, n):
+        if self._method == "sentencepiece":
+            return subwords[n].startswith("\u2581")
+        return not subwords[n - 1].endswith("@@")
+
+
+def _settings(model):
+    """Return how the text was tokenized, or None for raw text."""
+    if "corpus" not in model.manifest:
+        return None
+    try:
+        noted = model.manifest["corpus"]["settings"]
+        switches = [noted[n] for n in ("lowercase", "normalize", "aggressive_dash_splits")]
+    except (KeyError, TypeError) as error:
+        raise TranslationError(
+            "the manifest does not say how the text was tokenized: prepare the corpus again."
+        ) from error
+    return Settings(*switches, limits=Limits(), valid_every=None)

@@ -1,0 +1,109 @@
+"""An exported model is the trained one, complete, or there is none."""
+
+import json
+
+import pytest
+import torch
+from helpers.constants import TRAINING, USER_DIR
+from helpers.hostile import RunsACommand, needs_checked_types
+from helpers.launch import fork
+from helpers.models import TRANSLATION
+
+from rdrop_tools.translation.folder import TranslationError, find_model
+
+pytest.importorskip("ctranslate2")
+from rdrop_tools.translation.export import export, main  # noqa: E402
+
+
+def test_the_folder_has_all_that_translating_needs(exported, tokenized_run):
+    folder = exported["tokenized"]
+    names = {path.name for path in folder.iterdir()}
+    assert {"model.bin", "config.json", "codes", "manifest.json", "README.md"} <= names
+    noted = json.loads((folder / "manifest.json").read_text())
+    assert (noted["ctranslate2"]["source"], noted["ctranslate2"]["target"]) == ("de", "en")
+    assert noted["corpus"]["settings"]["lowercase"] is True
+    assert {*noted["ctranslate2"]["files"]} == names - {"manifest.json", "README.md"}
+
+
+def test_the_card_says_what_the_model_is(exported, tokenized_run, copied, tmp_path):
+    card = (exported["tokenized"] / "README.md").read_text()
+    assert card.startswith("# de-en translation model")
+    assert "Text: toys. Licence: CC0." in card
+    for row in ("| arch | transformer |", "| train pairs | 300 |", "| lowercase | True |"):
+        assert row in card
+    assert "| ctranslate2 | " in card and "Not measured before the export." in card
+    run = copied(tokenized_run, tmp_path / "copy")
+    (run / "generate-test-best-beam5-lenpen1.scores").write_text("BLEU|nrefs:1 = 12.34\n")
+    (run / "generate-test-ema-beam5-lenpen1.scores").write_text("BLEU|nrefs:1 = 56.78\n")
+    export(run, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "BLEU|nrefs:1 = 12.34" in card and "56.78" not in card
+
+
+def test_an_integer_model_is_smaller(raw_run, exported, tmp_path, translate):
+    main([str(raw_run), "--out", str(tmp_path / "int8"), "--quantization", "int8"])
+    sizes = [(f / "model.bin").stat().st_size for f in (tmp_path / "int8", exported["raw"])]
+    assert sizes[0] < sizes[1]
+    assert "exported for CTranslate2 as int8" in (tmp_path / "int8" / "README.md").read_text()
+    text = (raw_run.parent / "corpus" / "test.de").read_bytes()
+    assert len(translate(tmp_path / "int8", text)) == 30
+
+
+def refused(run, out, **options):
+    """Return why a run is not exported, which must leave nothing."""
+    before = sorted(out.parent.rglob("*"))
+    with pytest.raises(TranslationError) as error:
+        export(run, out, **options)
+    assert sorted(out.parent.rglob("*")) == before
+    return str(error.value)
+
+
+@pytest.mark.parametrize("architecture", ["lstm", "fconv", "lightconv"])
+def test_an_architecture_that_ctranslate2_lacks_is_refused(architecture, raw_run, copied, tmp_path):
+    run = copied(raw_run, tmp_path / "copy").with_name(architecture)
+    fork(
+        *("fairseq-train", run.parent / "binarized", *TRANSLATION[architecture], *TRAINING),
+        *(USER_DIR, "--save-dir", run, "--no-epoch-checkpoints", "--max-update=1"),
+    )
+    reason = refused(run, tmp_path / "out", checkpoint="checkpoint_last.pt")
+    assert "CTranslate2 does not have such a model" in reason and architecture in reason
+
+
+def test_a_model_with_other_scores_is_refused(raw_run, exported):
+    from rdrop_tools.translation.engines.fairseq import load_checkpoint
+    from rdrop_tools.translation.parity import refuse_other_scores
+
+    model, _, task = load_checkpoint(find_model(raw_run))
+    refuse_other_scores(exported["raw"], model, task)
+    with torch.no_grad():
+        model.decoder.layers[0].fc2.bias[0] += 5
+    with pytest.raises(TranslationError, match="log probabilities differ"):
+        refuse_other_scores(exported["raw"], model, task)
+
+
+@needs_checked_types
+def test_a_hostile_checkpoint_is_refused(raw_run, copied, tmp_path):
+    run = copied(raw_run, tmp_path / "copy")
+    content = {"args": None, "cfg": RunsACommand(tmp_path / "ran"), "model": {}}
+    torch.save(content, run / "model.pt")
+    assert "model.pt was not loaded: it asks for posix.system" in refused(run, tmp_path / "out")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.99])
+def test_a_checkpoint_that_is_cut_short_is_refused(raw_run, copied, tmp_path, share):
+    run = copied(raw_run, tmp_path / "copy")
+    whole = (run / "model.pt").read_bytes()
+    (run / "model.pt").write_bytes(whole[: int(share * len(whole))])
+    assert "model.pt is cut short, or not a checkpoint" in refused(run, tmp_path / "out")
+
+
+def test_what_is_there_is_not_replaced(raw_run, exported):
+    before = (exported["raw"] / "model.bin").stat().st_mtime_ns
+    with pytest.raises(SystemExit, match="exists already"):
+        main([str(raw_run), "--out", str(exported["raw"])])
+    assert (exported["raw"] / "model.bin").stat().st_mtime_ns == before
+
+
+def test_an_exported_model_is_not_exported_again(exported, tmp_path):
+    assert "is an exported model already" in refused(exported["raw"], tmp_path / "out")

@@ -1,0 +1,79 @@
+"""A folder that lacks something, or in which something is damaged, is refused in a sentence."""
+
+import shutil
+
+import pytest
+import torch
+from helpers.hostile import RunsACommand, needs_checked_types
+
+from rdrop_tools.translation.engines import Search, load_engine
+from rdrop_tools.translation.folder import TranslationError, find_model
+from rdrop_tools.translation.program import main
+
+
+def refused(folder, *options):
+    """Return why a folder is not translated with."""
+    with pytest.raises(TranslationError) as error:
+        load_engine(find_model(folder, *options), Search(), cpu=True)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def cut_short(path, share=0.9):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+
+
+def test_no_folder(tmp_path):
+    assert "there is no folder" in refused(tmp_path / "nowhere")
+    with pytest.raises(SystemExit, match=r"translate|pytest|__main__"):
+        main([str(tmp_path / "nowhere"), "word"])
+
+
+def test_not_the_folder_of_a_training(tmp_path):
+    assert "is not the folder of a training" in refused(tmp_path)
+
+
+def test_a_training_without_a_checkpoint(raw_run, copied, tmp_path):
+    run = copied(raw_run, tmp_path / "copy")
+    assert "there is no" in refused(run, "checkpoint_average3.pt")
+    (run / "model.pt").unlink()
+    assert "has the training come to its first validation?" in refused(run)
+
+
+@pytest.mark.parametrize("name", ["run/model.pt", "subwords/spm.model", "subwords/manifest.json"])
+@pytest.mark.parametrize("share", [0, 0.5, 0.9])
+def test_a_truncated_file_of_a_run(name, share, raw_run, copied, tmp_path):
+    run = copied(raw_run, tmp_path / "copy")
+    cut_short(run.parent / name, share)
+    assert name.rpartition("/")[2] in refused(run)
+
+
+def test_dictionaries_that_lack_words(raw_run, copied, tmp_path):
+    run = copied(raw_run, tmp_path / "copy")
+    cut_short(run.parent / "binarized" / "dict.de.txt", 0.5)
+    assert "do not make a translation model" in refused(run)
+
+
+@needs_checked_types
+def test_a_hostile_checkpoint(raw_run, copied, tmp_path):
+    run = copied(raw_run, tmp_path / "copy")
+    torch.save({"args": None, "cfg": RunsACommand(tmp_path / "ran"), "model": {}}, run / "model.pt")
+    assert "it asks for posix.system" in refused(run)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_truncated_file_of_an_exported_folder(exported, tmp_path):
+    names = [path.name for path in exported["raw"].iterdir() if path.name != "README.md"]
+    assert {"model.bin", "spm.model", "shared_vocabulary.json"} <= {*names}
+    for name in names:
+        folder = tmp_path / name
+        shutil.copytree(exported["raw"], folder)
+        cut_short(folder / name)
+        assert name in refused(folder)
+        (folder / name).unlink()
+        refused(folder)
+
+
+def test_an_exported_folder_has_no_checkpoints(exported):
+    assert "has no checkpoints" in refused(exported["raw"], "checkpoint_best.pt")
