@@ -119,6 +119,7 @@ RDROP_KERNEL = Option(
     "torch",
     "elementwise part of the fused loss: torch, plain PyTorch; triton, a Triton kernel for CUDA "
     "that has not run on a GPU yet",
+    "kernel of the loss",
     range="be torch or triton",
     choices=("torch", "triton"),
 )

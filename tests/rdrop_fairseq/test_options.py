@@ -20,6 +20,8 @@ OUT_OF_RANGE = {
     "rdrop_second_dropout": (1.0, -0.1, math.nan),
     "view_cutoff": (1.0, -0.1, math.nan),
     "rdrop_chunk_size": (0,),
+    "rdrop_chunk_memory": (0,),
+    "rdrop_kernel": ("cuda",),
     "rdrop_loss": ("quick",),
     "label_smoothing": (1.0, -0.1),
 }
