@@ -52,7 +52,7 @@ class Case(NamedTuple):
     device: str
 
 
-class Head:
+class FakeModel:
     """What fairseq's criteria ask of a model, around logits that are there already."""
 
     def get_normalized_probs(self, net_output, log_probs, sample=None):
@@ -98,13 +98,13 @@ def plain(rows, features, weight, target):
     """fairseq's label smoothing on as many of the rows."""
     logits = linear(features[: rows * len(target)], weight)
     criterion = criterion_of(LabelSmoothedCrossEntropyCriterion)
-    return criterion.compute_loss(Head(), (logits,), {"target": target.repeat(rows)})[0]
+    return criterion.compute_loss(FakeModel(), (logits,), {"target": target.repeat(rows)})[0]
 
 
 def builtin(features, weight, target):
     """The R-Drop of newer versions of fairseq."""
     criterion = criterion_of(BuiltinRDrop, rdrop_alpha=ALPHA)
-    return criterion.compute_loss(Head(), (linear(features, weight),), {"target": target})[0]
+    return criterion.compute_loss(FakeModel(), (linear(features, weight),), {"target": target})[0]
 
 
 def from_logits(loss, features, weight, target):

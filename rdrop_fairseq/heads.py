@@ -83,7 +83,7 @@ def choose_head(
     Args:
         model: a fairseq model, as it is or in fairseq's wrapper for distributed training.
         implementation: of the loss, a value of ``--rdrop-loss``.
-        needs_logits: whether somebody else wants to see the logits.
+        needs_logits: whether the criterion itself reads the logits, to count correct tokens.
         kernel: of the elementwise part, a value of ``--rdrop-kernel``.
         chunks: ``chunk_size`` and ``chunk_memory`` of the loss from features.
 

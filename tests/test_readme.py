@@ -48,8 +48,8 @@ def test_the_table_of_flags_is_that_of_the_criterion():
     for flag, default in documented.items():
         if default == "off":
             assert not flags[flag] or flag == "sentence-avg"  # taken from --sentence-avg itself
-        elif default != "auto":
-            assert default == str(flags[flag])
+        else:
+            assert default == ("not set" if flags[flag] is None else str(flags[flag]))
 
 
 def test_the_section_on_simcut_has_its_options_and_defaults():
@@ -69,8 +69,9 @@ def test_the_section_on_simcut_has_its_options_and_defaults():
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_the_table_says_what_help_says(option):
-    default = "auto" if option.default is None else option.default
-    assert f"| `{option.flag}` | {default} | {option.help} |\n" in README
+    default = "not set" if option.default is None else option.default
+    cell = option.help.replace("|", r"\|")  # a bare one would end the cell
+    assert f"| `{option.flag}` | {default} | {cell} |\n" in README
 
 
 (ON_A_CPU,) = re.findall(r"\(on a CPU: (.*?)[;)]", README, re.DOTALL)

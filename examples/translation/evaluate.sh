@@ -41,7 +41,7 @@ main() {
     log=$out/$run/generate-$subset-$checkpoint-beam$beam-lenpen$lenpen.log
     [ "$engine" = fairseq ] || log=${log%.log}-$engine.log
     # What is older than the model was made with an earlier one, before the training continued.
-    if [ "$log" -nt "$model" ]; then
+    if [ "$log" -nt "$checkpoint_file" ]; then
         say "already there: $log"
     elif [ "$engine" = fairseq ]; then
         translate
@@ -74,17 +74,17 @@ choose_checkpoint() {
     [ -z "$average" ] || [ -z "$ema" ] || refuse "give --average or --ema, not both"
     checkpoint=${average:+average$average}${ema:+ema}
     checkpoint=${checkpoint:-best}
-    model=$out/$run/checkpoint_$checkpoint.pt
-    if [ -n "$average" ] && [ ! "$model" -nt "$out/$run/checkpoint_last.pt" ]; then
+    checkpoint_file=$out/$run/checkpoint_$checkpoint.pt
+    if [ -n "$average" ] && [ ! "$checkpoint_file" -nt "$out/$run/checkpoint_last.pt" ]; then
         supervise python "$repo/scripts/average_checkpoints.py" --dir "$out/$run" \
-            --last "$average" "${averaged[@]}" --out "$model"
-    elif [ -n "$ema" ] && [ ! "$model" -nt "$out/$run/checkpoint_best.pt" ]; then
+            --last "$average" "${averaged[@]}" --out "$checkpoint_file"
+    elif [ -n "$ema" ] && [ ! "$checkpoint_file" -nt "$out/$run/checkpoint_best.pt" ]; then
         python "$repo/scripts/average_checkpoints.py" --inputs "$out/$run/checkpoint_best.pt" \
-            --ema --out "$model"
+            --ema --out "$checkpoint_file"
     fi
-    [ -e "$model" ] || die "there is no $model: has the training come to its first validation?"
-    is_whole "$model" ||
-        die "$model is cut short or damaged: continue its training with train.sh, or give --average"
+    [ -e "$checkpoint_file" ] || die "there is no $checkpoint_file: has the training come to its first validation?"
+    is_whole "$checkpoint_file" ||
+        die "$checkpoint_file is cut short or damaged: continue its training with train.sh, or give --average"
 }
 
 translate() {
@@ -93,7 +93,7 @@ translate() {
     choose_device
     say "translating"
     supervise fairseq-generate "$out/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
-        --source-lang "$source" --target-lang "$target" --gen-subset "$subset" --path "$model" \
+        --source-lang "$source" --target-lang "$target" --gen-subset "$subset" --path "$checkpoint_file" \
         --beam "$beam" --lenpen "$lenpen" --remove-bpe "$(joining_of_subwords)" \
         --max-tokens 4096 "${precision_flags[@]}" >"$log.tmp" ||
         die "fairseq-generate failed; the lines above say why"
@@ -102,10 +102,10 @@ translate() {
 
 translate_exported() {
     local exported=$out/$run/ctranslate2-$checkpoint
-    if [ ! "$exported" -nt "$model" ]; then
+    if [ ! "$exported" -nt "$checkpoint_file" ]; then
         say "exporting to $exported"
         rm -rf "$exported"
-        python "$repo/scripts/export_ctranslate2.py" "$out/$run" --checkpoint "${model##*/}" \
+        python "$repo/scripts/export_ctranslate2.py" "$out/$run" --checkpoint "${checkpoint_file##*/}" \
             --out "$exported"
     fi
     say "translating with $engine"

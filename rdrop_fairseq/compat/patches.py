@@ -197,7 +197,10 @@ def apply_patches() -> None:
     switch = os.environ.get(SWITCH, "on")
     if switch not in ("on", "off"):
         raise ValueError(f"{SWITCH} must be on or off, not '{switch}'")
-    patches = [patch for patch in PATCHES if switch == "on" and patch.needed()]
+    if switch == "off":
+        logger.info("fairseq %s is not patched, since %s=off", fairseq.__version__, SWITCH)
+        return
+    patches = [patch for patch in PATCHES if patch.needed()]
     for patch in patches:
         patch.apply()
     logger.info(

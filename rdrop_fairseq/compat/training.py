@@ -13,7 +13,8 @@ def leave_out_empty_batches(train_step):
 
     That is the end of an epoch with ``--update-freq`` above 1, when the ranks have unequally many
     batches. The gradient, divided by too few tokens, is then too large. A rank with nothing but
-    empty batches is no problem, nor is fully sharded training spared a pass that others wait for.
+    empty batches is no problem. In fully sharded training every rank has to make each pass, since
+    the others wait for it: there nothing is left out.
     """
 
     @functools.wraps(train_step)

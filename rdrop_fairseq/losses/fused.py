@@ -23,14 +23,20 @@ from rdrop_fairseq.losses.chunks import blocks, slices, tokens_in_a_chunk
 from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights, check_arguments, padding_mask
 from rdrop_fairseq.losses.kernel import loss_and_gradient_, objective_like
 from rdrop_fairseq.losses.products import Products, Rounded, product_dtype, products_for
-from rdrop_fairseq.options import RDROP_CHUNK_MEMORY, RDROP_CHUNK_SIZE, RDROP_KERNEL, REG_ALPHA
+from rdrop_fairseq.options import (
+    LABEL_SMOOTHING,
+    RDROP_CHUNK_MEMORY,
+    RDROP_CHUNK_SIZE,
+    RDROP_KERNEL,
+    REG_ALPHA,
+)
 
 
 def fused_rdrop_loss(
     logits: Tensor,
     target: Tensor,
     alpha: float = REG_ALPHA.default,
-    label_smoothing: float = 0.0,
+    label_smoothing: float = LABEL_SMOOTHING.default,
     padding_idx: Optional[int] = None,
     reduce: bool = True,
     weights: Optional[ViewWeights] = None,
@@ -54,7 +60,7 @@ def linear_rdrop_loss(
     bias: Optional[Tensor],
     target: Tensor,
     alpha: float = REG_ALPHA.default,
-    label_smoothing: float = 0.0,
+    label_smoothing: float = LABEL_SMOOTHING.default,
     padding_idx: Optional[int] = None,
     reduce: bool = True,
     weights: Optional[ViewWeights] = None,

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights, check_arguments, padding_mask
-from rdrop_fairseq.options import REG_ALPHA
+from rdrop_fairseq.options import LABEL_SMOOTHING, REG_ALPHA
 
 
 def rdrop_loss(
     logits: Tensor,
     target: Tensor,
     alpha: float = REG_ALPHA.default,
-    label_smoothing: float = 0.0,
+    label_smoothing: float = LABEL_SMOOTHING.default,
     padding_idx: Optional[int] = None,
     reduce: bool = True,
     weights: Optional[ViewWeights] = None,

@@ -46,14 +46,14 @@ def encode_set(text, corpus, folder, work, workers):
             for place in folders
             for name in text.files
         ]
-        pairs, originals = itertools.tee(read_pairs(text, corpus))
+        pairs, tokenized = itertools.tee(read_pairs(text, corpus))
         pairs = tqdm(pairs, f"encoding {text.name}", unit=" pairs", disable=None)
         encoded = itertools.chain.from_iterable(map_chunks(work, pairs, workers))
-        for pair, original in zip(encoded, originals):
+        for pair, before in zip(encoded, tokenized):
             read += 1
             if pair is not None:
                 kept += 1
-                for file, line in zip(files, (*pair, *original)):
+                for file, line in zip(files, (*pair, *before)):
                     file.write(line + "\n")
     return {"read": read, "kept": kept}
 
