@@ -20,8 +20,7 @@ benchmarks/README.md.
 END
 }
 
-tiny='' out=$repository/runs/gpu multi30k=$repository/../../shared/data/multi30k
-[ -d "$multi30k" ] || multi30k=$repository/../shared/data/multi30k
+tiny='' out=$repository/runs/gpu multi30k=$repository/../shared/data/multi30k
 while [ $# -gt 0 ]; do
     case $1 in
         --tiny) tiny=1 ;;
@@ -39,14 +38,16 @@ device=cuda precisions='float16 bfloat16' csv=$repository/benchmarks/results.csv
 report=$repository/benchmarks/README.md train_precision=fp16 processes=()
 heads=('10152 512' '40000 1024') tokens=4096 max_tokens=4096 rounds=5
 models=(transformer_iwslt_de_en transformer_vaswani_wmt_en_de_big) vocabularies='10152 40000'
-fit=(--memory 16384) training=()
+fit=(--memory 16384) training=() tests=()
 export RDROP_GPU_TESTS=cuda
 if [ "$tiny" ]; then
     device=cpu precisions=float32 csv=$out/results.csv report=$out/README.md train_precision=fp32
     heads=('60 8') tokens=16 max_tokens=64 rounds=1
     models=(transformer_tiny) vocabularies=300
-    fit=(--memory 40 --start 64 --precision 1 --model transformer_tiny --classes 300)
+    fit=(--memory 80 --start 2048 --precision 1 --model transformer_tiny --classes 300
+        --variants 'fused from features')
     training=(--max_updates 4)
+    tests=(-k 'float32 or waits')
     processes=(--cpu --processes 1)
     export RDROP_GPU_TESTS=cpu
     rm -f "$csv"
@@ -70,7 +71,7 @@ step() {
 }
 
 common=(--device "$device" --csv "$csv")
-step tests 300 python -m pytest -m gpu -rs
+step tests 300 python -m pytest -m gpu -rs tests/test_gpu.py "${tests[@]}"
 for dtype in $precisions; do
     for sizes in "${heads[@]}"; do
         read -r classes width <<<"$sizes"
