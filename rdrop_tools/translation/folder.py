@@ -56,8 +56,10 @@ def find_model(folder, checkpoint=None):
 def _exported(folder, content, checkpoint):
     if checkpoint:
         raise TranslationError(f"{folder} is an exported model, which has no checkpoints.")
-    files = content["ctranslate2"].get("files", {})
-    for name, digest in files.items():
+    stage = content["ctranslate2"]
+    if not isinstance(stage, dict) or not {"source", "target", "files"} <= stage.keys():
+        raise TranslationError(f"{folder / manifest.NAME} is damaged: export the model again.")
+    for name, digest in stage["files"].items():
         _refuse_damaged(folder / Path(name).name, digest)
     method, model = _subwords(content, folder)
     return Model("ctranslate2", folder, None, content, method, model)

@@ -1,5 +1,6 @@
 """A folder that lacks something, or in which something is damaged, is refused in a sentence."""
 
+import json
 import shutil
 
 import pytest
@@ -73,6 +74,12 @@ def test_a_truncated_file_of_an_exported_folder(exported, tmp_path):
         assert name in refused(folder)
         (folder / name).unlink()
         refused(folder)
+
+
+@pytest.mark.parametrize("stage", [None, [], {}, {"source": "de", "target": "en"}])
+def test_an_exported_folder_with_another_manifest(stage, tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps({"ctranslate2": stage}))
+    assert "manifest.json is damaged: export the model again" in refused(tmp_path)
 
 
 def test_an_exported_folder_has_no_checkpoints(exported):
