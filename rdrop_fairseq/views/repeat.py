@@ -51,7 +51,8 @@ class RepeatedViews:
         every = torch.ones(sample["target"].size(0), dtype=torch.bool)
         repeats = 1 + (self.num_views - 1) * (every if chosen is None else chosen).long()
         first = repeats.cumsum(0) - repeats
-        is_cut = torch.ones(int(repeats.sum()), dtype=torch.bool).index_fill(0, first, False)
+        total = self.num_views * len(every) if chosen is None else int(repeats.sum())
+        is_cut = torch.ones(total, dtype=torch.bool).index_fill(0, first, False)
         repeated = repeat_sample(sample, self.num_views if chosen is None else repeats)
         with cut_tokens(model, self.cutoff, is_cut):
             rows = run(repeated)

@@ -144,15 +144,14 @@ def test_the_printed_command_is_quoted(tmp_path):
     checkout = Checkout(tmp_path / "a checkout of 'mine' $(touch made)")
     work = checkout.folder / "my out" / "en-de"
     _, output, _ = checkout.run("--out", "my out")
-    interactive = checkout.folder / ".venv" / "bin" / "fairseq-interactive"
-    interactive.write_text("#!/usr/bin/env bash\nprintf 'D-0\\t-1\\t%s\\n' \"$@\"\n")
-    interactive.chmod(0o755)
+    translate = checkout.folder / "scripts" / "translate.sh"
+    translate.write_text("printf '%s\\n' \"$@\"\n")
     printed = run("bash", "-c", output.split("To translate your own text:")[1], cwd=tmp_path)
     words = printed.stdout.splitlines()
-    assert words[:5] == [str(work / "binarized"), "--source-lang", "en", "--target-lang", "de"]
-    assert words[5:7] == ["--path", str(work / "rdrop-12min" / "model.pt")]
-    assert words[7:9] == ["--user-dir", str(checkout.folder / "rdrop_fairseq")]
-    assert words[-1] == str(work / "subwords" / "spm.model")
+    assert words == [
+        *(str(work / "rdrop-12min"), "--lenpen", "1.5"),
+        "Turn on the light in the kitchen.",
+    ]
     assert not list(tmp_path.rglob("made"))
 
 
@@ -191,7 +190,7 @@ def test_where_the_checkout_is_read_only_the_active_environment_is_used(read_onl
     assert f"checkout cannot be written to: using {tmp_path}/active" in output
     assert "installed" not in output
     assert "fairseq-train" in programs(calls)
-    assert f"| {tmp_path}/active/bin/fairseq-interactive " in output
+    assert "/scripts/translate.sh " in output
 
 
 @pytest.mark.parametrize(
@@ -204,6 +203,8 @@ def test_where_the_checkout_is_read_only_the_active_environment_is_used(read_onl
 def test_where_the_checkout_is_read_only_an_environment_is_needed(
     read_only, tmp_path, active, sentence
 ):
+    python = tmp_path / "active" / "bin" / "python"
+    python.write_text(f'#!/usr/bin/env bash\nexec {sys.executable} -S "$@"\n')  # no site-packages
     status, output, calls = read_only(VIRTUAL_ENV=str(tmp_path / active) if active else "")
     assert (status, calls) == (1, [])
     assert re.search(rf"^quickstart\.sh: .*{sentence}$", output, re.M), output
