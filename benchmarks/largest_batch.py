@@ -25,8 +25,10 @@ def largest(fits, start: int, precision: float) -> int:
         precision: of the result, as a ratio.
     """
     low, high = 0, start
-    while high <= MOST and fits(high):
-        low, high = high, 2 * high
+    while fits(high):
+        if high == MOST:
+            return MOST
+        low, high = high, min(2 * high, MOST)
     while low and high / low > 1 + precision:
         middle = round((low * high) ** 0.5)
         low, high = (middle, high) if fits(middle) else (low, middle)

@@ -43,7 +43,7 @@ def observed_dropout(module, x, inplace=False):
     if not module.training or module.p == 0:
         return x
     mask = plain_dropout(module, torch.ones_like(x))
-    if not any(word.startswith("--rdrop-share") for word in sys.argv):  # else the ranks' passes differ
+    if "--rdrop-share" not in " ".join(sys.argv):  # with it the passes of the ranks differ
         masks.append(mask.flatten()[:64].clone())
     return x * mask
 
