@@ -46,7 +46,7 @@ if [ "$tiny" ]; then
     models=(transformer_tiny) vocabularies=300
     fit=(--memory 80 --start 2048 --precision 1 --model transformer_tiny --classes 300
         --variants 'fused from features')
-    training=(--max_updates 4)
+    training=(--max-updates 4)
     tests=(-k 'float32 or waits')
     processes=(--cpu --processes 1)
     export RDROP_GPU_TESTS=cpu
