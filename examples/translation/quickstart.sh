@@ -10,6 +10,8 @@ set -euo pipefail
 . "$lib/signals.sh"
 . "$examples/quickstart/settings.sh"
 
+log=/dev/null # until it is known where everything goes
+
 usage() {
     cat <<END
 Usage: bash examples/translation/quickstart.sh [OPTIONS]
