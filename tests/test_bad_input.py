@@ -1,10 +1,12 @@
 """Bad input, as a user meets it: refused in one sentence with nothing left, or handled."""
 
+import gzip
 import io
 import json
 import subprocess
 import tarfile
 import zipfile
+import zlib
 
 import pytest
 from helpers.constants import EXAMPLES, RDROP, REPOSITORY, TINY_TRANSFORMER, TRAINING, USER_DIR
@@ -180,13 +182,27 @@ def truncate(content):
 
 
 def flip_a_bit(content):
-    """In the middle; of a zip in its largest member, since what lies between has no checksum."""
+    """In the middle; of a zip in its largest member, since what lies between has no checksum.
+
+    In a gzip of text that repeats itself a flipped bit may decode to the same text: then the next.
+    """
     middle = len(content) // 2
     if zipfile.is_zipfile(io.BytesIO(content)):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             largest = max(archive.infolist(), key=lambda member: member.file_size)
             middle = content.index(archive.read(largest)) + largest.file_size // 2
-    return content[:middle] + bytes([content[middle] ^ 16]) + content[middle + 1 :]
+    flipped = content
+    while is_intact_gzip(flipped) or flipped == content:
+        flipped = content[:middle] + bytes([content[middle] ^ 16]) + content[middle + 1 :]
+        middle += 1
+    return flipped
+
+
+def is_intact_gzip(content):
+    try:
+        return bool(gzip.decompress(content))
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def web_page(content):
