@@ -4,8 +4,8 @@ It is a lock of the system on an open file (flock), so whatever a program starts
 the system releases it when the last of them has ended, in whatever way. The text in the file only
 says who holds the lock; a file without a lock means nothing.
 
-The shell scripts run this file, on an open file that is their standard input: see lib/lock.sh in
-examples/translation. It needs nothing but Python itself, since the quickstart takes its lock before
+The shell scripts run this file, on an open file that is their standard input: see
+examples/lib/lock.sh. It needs nothing but Python itself, since the quickstart takes its lock before
 it installs anything.
 """
 

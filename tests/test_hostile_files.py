@@ -202,4 +202,4 @@ def test_no_shell_script_evaluates_text_or_fetches_unverified(path):
 def test_there_is_code_to_look_at():
     names = {relative(path) for path in OWN_CODE}
     assert {"rdrop_tools/corpus/raw_text.py", "rdrop_fairseq/compat/checkpoints.py"} <= names
-    assert {"scripts/compare.py", "examples/translation/lib/options.sh", ".ci/run"} <= names
+    assert {"scripts/compare.py", "examples/lib/options.sh", ".ci/run"} <= names

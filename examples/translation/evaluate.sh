@@ -2,7 +2,7 @@
 # Translates the test set of a benchmark and scores it, as its settings.sh says: see --help.
 set -euo pipefail
 
-. "$(dirname "${BASH_SOURCE[0]}")/lib/benchmark.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
 . "$lib/checkpoints.sh"
 . "$lib/device.sh"
 

@@ -2,7 +2,7 @@
 # Prepares a benchmark for fairseq, as its corpus.json and settings.sh say: see --help.
 set -euo pipefail
 
-. "$(dirname "${BASH_SOURCE[0]}")/lib/benchmark.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
 . "$lib/binarize.sh"
 
 usage() {

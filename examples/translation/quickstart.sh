@@ -2,13 +2,13 @@
 # From nothing to a translation model trained with R-Drop, scored and drawn: see --help.
 set -euo pipefail
 
-. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
 . "$lib/binarize.sh"
 . "$lib/checkpoints.sh"
 . "$lib/device.sh"
 . "$lib/lock.sh"
 . "$lib/signals.sh"
-. "$examples/quickstart/settings.sh"
+. "$task/quickstart/settings.sh"
 
 log=/dev/null # until it is known where everything goes
 

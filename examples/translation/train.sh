@@ -2,7 +2,7 @@
 # Trains on a benchmark with R-Drop, or without it, as its settings.sh says: see --help.
 set -euo pipefail
 
-. "$(dirname "${BASH_SOURCE[0]}")/lib/benchmark.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
 . "$lib/device.sh"
 . "$lib/processes.sh"
 . "$lib/run_folder.sh"

@@ -102,7 +102,7 @@ def test_the_commands_of_old_name_the_new_ones(program, benchmark):
 def test_the_programs_run_from_any_folder_and_in_any_folder(program, tmp_path):
     checkout = tmp_path / "a $(checkout) 'of' mine"
     copied = checkout / "examples" / "translation"
-    shutil.copytree(EXAMPLES, copied, symlinks=True)
+    shutil.copytree(EXAMPLES.parent, checkout / "examples", symlinks=True)
     words = ("--help",) if program == "quickstart.sh" else ("multi30k_en_de", "--help")
     command = os.path.relpath(copied / program, tmp_path / "elsewhere")
     (tmp_path / "elsewhere").mkdir()

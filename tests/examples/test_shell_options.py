@@ -8,7 +8,7 @@ from helpers.constants import EXAMPLES
 
 PROGRAM = f"""#!/usr/bin/env bash
 set -euo pipefail
-. {EXAMPLES}/lib/options.sh
+. {EXAMPLES.parent}/lib/options.sh
 
 refuse() {{ echo "program: $*; see --help." >&2; exit 2; }}
 usage() {{ echo "Usage: program"; describe_options; }}

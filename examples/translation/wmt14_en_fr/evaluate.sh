@@ -1,1 +1,1 @@
-../lib/moved.sh
+../../lib/moved.sh

@@ -8,7 +8,7 @@
 # The installation of scripts/install.sh, unless a virtual environment is active.
 if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
 
-benchmarks=$(cd "$examples" && echo */corpus.json)
+benchmarks=$(cd "$task" && echo */corpus.json)
 benchmarks=${benchmarks//\/corpus.json/}
 
 # read_arguments BENCHMARK [OPTIONS]: the settings of the benchmark, then the options of the program,
@@ -19,8 +19,8 @@ read_arguments() {
     else
         check_value "the first argument, the benchmark," "${benchmarks// /|}" "${1-}"
         benchmark=$1
-        table=$examples/$benchmark/corpus.json
-        . "$examples/$benchmark/settings.sh"
+        table=$task/$benchmark/corpus.json
+        . "$task/$benchmark/settings.sh"
         shift
     fi
     declare_options

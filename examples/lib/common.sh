@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What every program of this folder shares: where things are, and how it speaks to its user.
+# What every program of the examples shares: where things are, and how it speaks to its user.
 
 if [ "${BASH_VERSINFO[0]}${BASH_VERSINFO[1]}" -lt 44 ]; then
     echo "$0: bash $BASH_VERSION is too old, 4.4 or newer is needed." >&2
@@ -7,9 +7,9 @@ if [ "${BASH_VERSINFO[0]}${BASH_VERSINFO[1]}" -lt 44 ]; then
 fi
 
 program=$(basename "$0")
-examples=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-lib=$examples/lib
-repo=$(cd "$examples/../.." && pwd)
+task=$(cd "$(dirname "$0")" && pwd) # the folder of the program: translation, summarization, ...
+lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+repo=$(cd "$lib/../.." && pwd)
 
 # Threads that wait for each other by spinning make a busy machine many times slower.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
