@@ -52,7 +52,7 @@ class Checkout:
         for part in ("scripts", ".venv/bin", QUICKSTART.parent):
             (folder / part).mkdir(parents=True)
         shutil.copy(REPOSITORY / QUICKSTART, folder / QUICKSTART)
-        library = QUICKSTART.parent / "lib"
+        library = Path("examples/lib")
         shutil.copytree(REPOSITORY / library, folder / library)
         settings = QUICKSTART.parent / "quickstart"
         shutil.copytree(REPOSITORY / settings, folder / settings)
