@@ -1,6 +1,5 @@
 """Places in the checkout, and arguments of fairseq-train that several tests give."""
 
-import re
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -22,5 +21,3 @@ TRAINING = (
 )
 
 PAD = 1  # the number of the padding symbol in fairseq's dictionaries
-# Layers of fairseq 0.12.2 hold copies of weights that get no gradient, and buffers never set.
-NEVER_TRAINED = re.compile(r"(in_proj|out_proj|fc1|fc2)_(weight|bias)$|_float_tensor$")

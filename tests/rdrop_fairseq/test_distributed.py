@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import fairseq
 import pytest
 import torch
-from helpers.constants import NEVER_TRAINED, RDROP, TIED, TINY_TRANSFORMER, TRAINING, USER_DIR
+from helpers.constants import RDROP, TIED, TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.launch import start
 from helpers.ranks import rank_options
+from helpers.trained import trained
 
 import rdrop_fairseq.compat.checkpoints  # noqa: F401  (lets torch.load read checkpoints)
 
@@ -190,8 +191,7 @@ def two_ranks(corpus, tmp_path_factory):
 
 
 def weights(folder: Path, name="checkpoint_last.pt") -> dict:
-    model = torch.load(folder / name, weights_only=True)["model"]
-    return {key: value for key, value in model.items() if not NEVER_TRAINED.search(key)}
+    return trained(torch.load(folder / name, weights_only=True)["model"])
 
 
 def updates(output):

@@ -9,9 +9,10 @@ from functools import partial
 
 import pytest
 import torch
-from helpers.constants import NEVER_TRAINED, RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
+from helpers.constants import RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.injection import inject, kill_this_process, raise_disk_full
 from helpers.launch import fork
+from helpers.trained import NEVER_TRAINED
 
 import rdrop_fairseq.compat.checkpoints  # noqa: F401  (lets torch.load read checkpoints)
 

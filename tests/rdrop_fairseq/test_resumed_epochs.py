@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.constants import NEVER_TRAINED, RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
+from helpers.constants import RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.injection import inject, kill_this_process
 from helpers.launch import fork
 from helpers.ranks import rank_options
+from helpers.trained import trained
 
 import rdrop_fairseq.compat.checkpoints  # noqa: F401  (lets torch.load read checkpoints)
 
@@ -122,8 +123,7 @@ def updates_of(folder) -> int:
 
 
 def weights(folder) -> dict:
-    model = torch.load(folder / "checkpoint_last.pt")["model"]
-    return {name: value for name, value in model.items() if not NEVER_TRAINED.search(name)}
+    return trained(torch.load(folder / "checkpoint_last.pt")["model"])
 
 
 def assert_same_weights(found, expected):

@@ -8,6 +8,7 @@ from helpers.constants import RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.criteria import rows_of_passes
 from helpers.launch import fork
 from helpers.models import LANGUAGE_MODEL, SIZES
+from helpers.trained import trained
 
 import rdrop_fairseq  # noqa: F401  (its allow-list lets torch.load read fairseq's checkpoints)
 from rdrop_fairseq.schedule import Schedule
@@ -34,7 +35,8 @@ def test_the_weight_of_the_kl_in_each_update(schedule, alphas):
 
 
 def parameters(trainer):
-    return torch.nn.utils.parameters_to_vector(trainer.model.parameters())
+    of_model = trained(dict(trainer.model.named_parameters()))
+    return torch.nn.utils.parameters_to_vector(of_model.values())
 
 
 def steps(trainer, samples, times):
@@ -206,7 +208,7 @@ def test_fairseq_train_has_the_parameters_of_a_plain_run_until_the_start(corpus,
             *("--save-interval-updates=4", "--disable-validation", "--log-format=json"),
         ).stdout
         names = ("checkpoint_1_4.pt", "checkpoint_last.pt")
-        saved[name] = [torch.load(tmp_path / name / file)["model"] for file in names]
+        saved[name] = [trained(torch.load(tmp_path / name / file)["model"]) for file in names]
     equal = [
         all(torch.equal(late[name], plain[name]) for name in plain)
         for late, plain in zip(saved["late"], saved["plain"])
