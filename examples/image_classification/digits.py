@@ -136,7 +136,7 @@ def main() -> None:
     print(
         f"{options.train_size} images, alpha {options.alpha:g}, seed {options.seed}: "
         f"accuracy {result.test:.2f} in the test, {result.valid:.2f} in validation, at update "
-        f"{result.update} of {options.updates} ({result.seconds:.0f} s)"
+        f"{result.update} of {options.updates} ({result.seconds:.1f} s)"
     )
 
 
