@@ -80,7 +80,7 @@ def distance_loss(
 
 
 def squared_error(expected: Tensor, given: Tensor) -> Tensor:
-    """``(expected - given)^2``, number by number: ``(*)`` and ``(*)`` to ``(*)``.
+    """``(expected - given)^2``, number by number: ``(*)`` and ``(*)`` to ``(*)``, at least float32.
 
     Raises:
         ValueError: the shapes differ, which PyTorch would spread to all pairs.
@@ -90,7 +90,8 @@ def squared_error(expected: Tensor, given: Tensor) -> Tensor:
             f"the squared error needs two tensors of one shape, not {tuple(expected.shape)} and "
             f"{tuple(given.shape)}: squeeze or reshape one of them"
         )
-    return (expected - given).square()
+    dtype = torch.promote_types(given.dtype, torch.float32)
+    return (expected.to(dtype) - given.to(dtype)).square()
 
 
 def kl_divergence(expected: Tensor, given: Tensor) -> Tensor:

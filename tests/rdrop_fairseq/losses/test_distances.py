@@ -177,11 +177,14 @@ def test_one_view_with_the_weight_of_two_has_no_distance_between_views():
     assert torch.equal(total.kl_loss, torch.zeros_like(target))
 
 
-def test_half_precision_logits_are_measured_in_float32():
-    views, target = classification()
-    half = distance_loss(views.half(), target, ALPHA, **OF_CLASSES)
+@pytest.mark.parametrize("case", CASES)
+def test_half_precision_is_measured_in_float32(case):
+    make, measures, _ = CASES[case]
+    views, target = make()
+    target = target.float() if target.is_floating_point() else target
+    half = distance_loss(views.half(), target, ALPHA, **measures)
     assert half.loss.dtype == torch.float32
-    assert half == distance_loss(views.half().float(), target, ALPHA, **OF_CLASSES)
+    assert half == distance_loss(views.half().float(), target, ALPHA, **measures)
 
 
 @pytest.mark.parametrize(
