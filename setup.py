@@ -24,6 +24,7 @@ NEXT_MINOR = int(NEWEST.split(".")[1]) + 1
 CORPUS = ["sacremoses>=0.1", "subword-nmt", "tqdm"]  # 0.1: the first with perl_parity
 CTRANSLATE2 = [*CORPUS, "ctranslate2>=4.8"]  # older ones were not tried
 TENSORBOARD = ["tensorboardX"]
+IMAGES = ["scikit-learn"]  # its digits
 PLOTS = ["matplotlib>=3.5"]  # the first with layout="constrained"
 TRITON = ["triton>=3.0"]  # PyTorch for CUDA brings it; about 1 GB
 DEVELOPMENT = ["hypothesis", "pytest", "pytest-xdist", "ruff"]
@@ -48,10 +49,11 @@ setup(
     extras_require={
         "corpus": CORPUS,
         "ctranslate2": CTRANSLATE2,
+        "images": IMAGES,
         "plots": PLOTS,
         "tensorboard": TENSORBOARD,
         "triton": TRITON,
-        "dev": [*CTRANSLATE2, *PLOTS, *TENSORBOARD, *DEVELOPMENT],
+        "dev": [*CTRANSLATE2, *IMAGES, *PLOTS, *TENSORBOARD, *DEVELOPMENT],
     },
     entry_points={"console_scripts": ["rdrop-fairseq = rdrop_fairseq.__main__:main"]},
 )

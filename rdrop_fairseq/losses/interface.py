@@ -78,21 +78,30 @@ def check_arguments(
             f"logits of shape {tuple(shape)} do not fit a target of shape {tuple(target.shape)}: "
             "give logits (views, *target shape, classes)"
         )
-    if weights is None and shape[0] < 2:
-        raise ValueError("R-Drop compares views: give the logits of at least two passes")
-    if weights is not None and len(weights.cross_entropy) != shape[0]:
-        raise ValueError(
-            f"the weights are for {len(weights.cross_entropy)} views and the logits have {shape[0]}"
-        )
     if shape[-1] < 2:
         raise ValueError("logits need at least two classes in their last dimension")
+    LABEL_SMOOTHING.check(label_smoothing)
+    return chosen_weights(shape[0], alpha, weights)
+
+
+def chosen_weights(views: int, alpha: float, weights: Optional[ViewWeights] = None) -> ViewWeights:
+    """The weights of so many views, those of R-Drop unless others are given.
+
+    Raises:
+        ValueError: with one sentence, if they do not fit or alpha is out of range.
+    """
+    if weights is None and views < 2:
+        raise ValueError("R-Drop compares views: give the logits of at least two passes")
+    if weights is not None and len(weights.cross_entropy) != views:
+        raise ValueError(
+            f"the weights are for {len(weights.cross_entropy)} views and the logits have {views}"
+        )
     if isinstance(alpha, Tensor) and alpha.requires_grad:
         raise ValueError(
             "alpha (--reg-alpha) gets no gradient from the loss: give a number, or alpha.detach()"
         )
     REG_ALPHA.check(alpha)
-    LABEL_SMOOTHING.check(label_smoothing)
-    return weights or rdrop_weights(shape[0])
+    return weights or rdrop_weights(views)
 
 
 def padding_mask(target: Tensor, padding_idx: Optional[int]) -> Tensor:
