@@ -6,6 +6,7 @@ import shutil
 import subprocess
 
 import pytest
+from helpers import launch
 from helpers.constants import EXAMPLES, REPOSITORY
 
 BENCHMARKS = sorted(path.parent.name for path in EXAMPLES.glob("*/corpus.json"))
@@ -25,14 +26,7 @@ OPTIONS = {
 
 def run(*command, cwd=REPOSITORY):
     """Return the exit status, the output and the errors of a bash command."""
-    finished = subprocess.run(
-        ["bash", *map(str, command)],
-        cwd=cwd,
-        env={**os.environ, "VIRTUAL_ENV": "of the tests"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
+    finished = launch.run("bash", *command, check=False, cwd=cwd, stderr=subprocess.PIPE)
     return finished.returncode, finished.stdout, finished.stderr
 
 

@@ -4,6 +4,7 @@ import re
 import subprocess
 
 import pytest
+from helpers import launch
 from helpers.constants import EXAMPLES
 
 PROGRAM = f"""#!/usr/bin/env bash
@@ -39,14 +40,9 @@ def call(tmp_path):
     program.write_text(PROGRAM)
 
     def call(*words):
-        finished = subprocess.run(
-            ["bash", str(program), *words],
-            cwd=folder,
-            env={"PATH": "/usr/bin:/bin", "seed": "7", "cpu": "yes", "extra": "x"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
+        environment = {"PATH": "/usr/bin:/bin", "seed": "7", "cpu": "yes", "extra": "x"}
+        options = {"cwd": folder, "env": environment, "stderr": subprocess.PIPE}
+        finished = launch.run("bash", program, *words, check=False, **options)
         assert list(folder.iterdir()) == []
         return finished.returncode, finished.stdout, finished.stderr
 
@@ -168,5 +164,5 @@ def test_arguments_and_what_follows_dashes_must_be_declared(tmp_path):
     program = tmp_path / "program.sh"
     program.write_text(re.sub("(?m)^(argument run|pass_on extra|printf.*)\n", "", PROGRAM))
     for words, message in {"a": "unexpected argument 'a'", "--": "unknown option --"}.items():
-        finished = subprocess.run(["bash", program, words], capture_output=True, text=True)
+        finished = launch.run("bash", program, words, check=False, stderr=subprocess.PIPE)
         assert (finished.returncode, finished.stderr) == (2, f"program: {message}; see --help.\n")

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import subprocess
 import sys
 import tarfile
 
@@ -285,7 +284,7 @@ def test_help(run, benchmark, script):
 
 
 def test_help_of_the_slurm_example():
-    printed = subprocess.check_output(["bash", EXAMPLES / "train.sbatch", "--help"], text=True)
+    printed = launch.run("bash", EXAMPLES / "train.sbatch", "--help").stdout
     assert printed.splitlines()[1] == "  sbatch examples/translation/train.sbatch"
 
 
@@ -306,10 +305,7 @@ def test_slurm_example_names_the_machines(tmp_path):
     make_programs(tmp_path, stand_ins)
     slurm = {"SLURM_JOB_NODELIST": "both", "SLURM_NNODES": "2", "SLURM_NODEID": "1"}
     path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    printed = subprocess.check_output(
-        ["bash", str(EXAMPLES / "train.sbatch")],
-        cwd=tmp_path,
-        env={**os.environ, **slurm, "PATH": path},
-        text=True,
-    )
+    environment = {**slurm, "PATH": path}
+    options = {"cwd": tmp_path, "environment": environment}
+    printed = launch.run("bash", EXAMPLES / "train.sbatch", **options).stdout
     assert printed == "wmt14_en_de --nodes 2 --node-rank 1 --master first:29500\n"

@@ -5,13 +5,13 @@ import os
 import runpy
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from types import SimpleNamespace
 
 import pytest
 import setuptools
+from helpers import launch
 from helpers.constants import REPOSITORY
 from packaging.requirements import Requirement
 
@@ -69,14 +69,8 @@ def install(tmp_path):
             "FAKE_FAILURE": "nothing fails",
             **settings,
         }
-        finished = subprocess.run(
-            ["bash", str(checkout / "scripts" / "install.sh"), *arguments],
-            cwd=tmp_path,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        command = ("bash", checkout / "scripts" / "install.sh", *arguments)
+        finished = launch.run(*command, check=False, cwd=tmp_path, env=environment)
         pips = [line for line in calls.read_text().splitlines() if line.startswith("-m pip")]
         return SimpleNamespace(status=finished.returncode, said=finished.stdout, pips=pips)
 

@@ -1,10 +1,10 @@
 """The programs in scripts/ as a person runs them: by their path, from any folder."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers import launch
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 PROGRAMS = sorted(SCRIPTS.glob("*.py"))
@@ -12,9 +12,8 @@ PROGRAMS = sorted(SCRIPTS.glob("*.py"))
 
 def run(program, *arguments, folder):
     # -I leaves out the folder of the program, PYTHONPATH and the like: installed packages alone
-    return subprocess.run(
-        [sys.executable, "-I", program, *arguments], cwd=folder, capture_output=True, text=True
-    )
+    options = {"cwd": folder, "stderr": subprocess.PIPE}
+    return launch.run("python", "-I", program, *arguments, check=False, **options)
 
 
 def test_there_are_programs():
@@ -46,7 +45,7 @@ def test_a_message_begins_with_the_name_of_the_program(tmp_path):
 
 def test_curves_are_drawn_without_the_scoring(tmp_path):
     code = "import sys, rdrop_tools.runs.plot; sys.exit('sacrebleu' in sys.modules)"
-    assert subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path).returncode == 0
+    launch.run("python", "-I", "-c", code, cwd=tmp_path)
 
 
 def test_a_program_is_only_a_door_to_the_library():

@@ -1,11 +1,10 @@
 """The reference loss against the definitions, in float64."""
 
-import subprocess
-import sys
 from functools import partial
 
 import pytest
 import torch
+from helpers import launch
 from helpers.constants import PAD
 from helpers.dropped_terms import DROPPED_TERMS
 from hypothesis import given, settings
@@ -223,10 +222,7 @@ from rdrop_fairseq.losses import reference
 from rdrop_fairseq.losses.reference import rdrop_loss
 print(rdrop_loss(torch.randn(2, 3, 5), torch.tensor([0, 1, 2])).loss.item() > 0)
 """
-    finished = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert finished.stdout.strip() == "True"
+    assert launch.run("python", "-c", program).stdout == "True\n"
 
 
 WEIGHTS = {

@@ -3,11 +3,10 @@
 import gzip
 import json
 import random
-import subprocess
-import sys
 
 import pytest
 import sentencepiece
+from helpers import launch
 
 from rdrop_tools.corpus import bpe
 from rdrop_tools.corpus import subwords as program
@@ -65,10 +64,7 @@ def test_a_long_corpus_is_sampled_evenly_and_in_every_process_alike(corpus, tmp_
     for name in ("one", "other"):
         words = ["--corpus", str(corpus), "--langs", "en", "de", "--out", str(tmp_path / name)]
         code = "from rdrop_tools.corpus import bpe, subwords; bpe.SAMPLE = 200; subwords.main()"
-        subprocess.run(
-            [sys.executable, "-c", code, *words, "--size", "60", "--workers", "1"],
-            check=True,
-        )
+        launch.run("python", "-c", code, *words, "--size", "60", "--workers", "1")
         models.append((tmp_path / name / "spm.model").read_bytes())
     assert models[0] == models[1]
     processor = sentencepiece.SentencePieceProcessor(model_proto=models[0])
