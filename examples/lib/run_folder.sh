@@ -24,13 +24,12 @@ run_name() {
     (IFS=-; echo "${words[*]}")
 }
 
-# What is there of the run may go on; everything but how long it trains must be the same.
+# begin_run NAME DATA: what is there of the run may go on; everything but how long it trains must be the
+# same.
 begin_run() {
-    run=$out/${name:-$(run_name)}
-    settings="$source-$target ${criterion[*]} ${model[*]} ${optimization[*]} --seed $seed $precision"
-    settings+=" $max_tokens x $update_freq ${extra[*]}${bidirectional:+ bidirectional}"
-    settings+=${from:+" from $from"}
-    [ -z "$from" ] || [ -e "$run/checkpoint_last.pt" ] || check_start
+    run=$out/${name:-$1}
+    settings="$2 ${criterion[*]} ${model[*]} ${optimization[*]} --seed $seed $precision"
+    settings+=" $max_tokens x $update_freq ${extra[*]}"
     mkdir -p "$run"
     if [ "$node_rank" = 0 ]; then
         hold "$run/.lock" "$run"
@@ -40,12 +39,6 @@ begin_run() {
             "name another run with --name, or remove that file to continue with these"
         keep_whole_checkpoint "$run"
     fi
-}
-
-check_start() {
-    local start=$out/$from/checkpoint_best.pt
-    [ -e "$start" ] || die "there is no $start: train $from first"
-    is_whole "$start" || die "$start is cut short or damaged: continue its training"
 }
 
 # fairseq counts its --patience from zero when it is started again, and would go on training.

@@ -59,7 +59,8 @@ main() {
     if [ "$device" = cpu ]; then keep_memory; fi
     choose_processes
     share_batches
-    begin_run
+    choose_start
+    begin_run "$(run_name)" "$source-$target${bidirectional:+ bidirectional}${from:+ from $from}"
     if is_finished; then
         say "already trained: $run"
         return
@@ -112,11 +113,20 @@ choose_criterion() {
         criterion+=(--rdrop-start-update $((max_updates * late_start / 100)))
 }
 
+# What fairseq starts with as long as the run has no checkpoint of its own.
+choose_start() {
+    start=()
+    [ -n "$from" ] || return 0
+    local best=$out/$from/checkpoint_best.pt
+    start=(--finetune-from-model "$best")
+    [ ! -e "$out/${name:-$(run_name)}/checkpoint_last.pt" ] || return 0
+    [ -e "$best" ] || die "there is no $best: train $from first"
+    is_whole "$best" || die "$best is cut short or damaged: continue its training"
+}
+
 train() {
     say "training $source-$target in $run: $all_processes x $update_freq_each batches of" \
         "$max_tokens tokens an update, $precision on $device"
-    # fairseq starts there as long as the run has no checkpoint of its own
-    local start=${from:+$out/$from/checkpoint_best.pt}
     launch "$data" --user-dir "$repo/rdrop_fairseq" --task translation \
         --source-lang "$source" --target-lang "$target" \
         "${model[@]}" "${optimization[@]}" "${criterion[@]}" \
@@ -124,7 +134,7 @@ train() {
         "${precision_flags[@]}" "${validation[@]}" --eval-bleu-remove-bpe "$(joining_of_subwords)" \
         --seed "$seed" --save-dir "$run" --log-format json --log-interval 50 \
         --log-file "$run/train.log" --tensorboard-logdir "$run/tensorboard" \
-        ${start:+--finetune-from-model "$start"} "${extra[@]}" ||
+        "${start[@]}" "${extra[@]}" ||
         die "the training stopped, the lines above say why$(and_continue)"
 }
 
