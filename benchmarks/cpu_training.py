@@ -5,6 +5,7 @@ import argparse
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from itertools import product
 from pathlib import Path
@@ -33,7 +34,8 @@ launch "$3" --user-dir rdrop_fairseq --task translation "${model[@]}" "${@:5}" \
 def train(data, updates, criterion, processes, threads, memory):
     """Return tokens per second (median of ten updates each), CPU seconds and the peak in MiB."""
     words = (processes, memory, data, updates, *CRITERIA[criterion])
-    environment = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {"PATH": path, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             ["bash", "-c", TRAIN, "bash", *map(str, words)],
