@@ -7,6 +7,7 @@
 check_name() {
     case $name in
         corpus | subwords | binarized | binarized.tmp | orig | settings | settings.tmp |\
+            binarized-bidirectional | binarized-bidirectional.tmp | bidirectional.tmp |\
             manifest.json | manifest.json.tmp | preprocess.log)
             refuse "--name $name is what prepare.sh makes in $out: choose another name"
             ;;
@@ -14,19 +15,20 @@ check_name() {
 }
 
 run_name() {
-    local direction=''
-    [ -z "$reverse" ] || direction=$source-$target-
-    if [ -n "$baseline" ]; then
-        echo "${direction}baseline-seed$seed"
-    else
-        echo "${direction}rdrop-alpha$alpha-seed$seed"
-    fi
+    local words=("$method")
+    [ -z "$reverse" ] || words=("$source-$target" "${words[@]}")
+    [ -z "$bidirectional" ] || words=(bidirectional "${words[@]}")
+    [ "$method" = baseline ] || words+=("alpha$alpha")
+    [ "$schedule" = paper ] || words+=("$schedule")
+    words+=("seed$seed" ${from:+"from-$from"})
+    (IFS=-; echo "${words[*]}")
 }
 
-# What is there of the run may go on; everything but how long it trains must be the same.
+# begin_run NAME DATA: what is there of the run may go on; everything but how long it trains must be the
+# same.
 begin_run() {
-    run=$out/${name:-$(run_name)}
-    settings="$source-$target ${criterion[*]} ${model[*]} ${optimization[*]} --seed $seed $precision"
+    run=$out/${name:-$1}
+    settings="$2 ${criterion[*]} ${model[*]} ${optimization[*]} --seed $seed $precision"
     settings+=" $max_tokens x $update_freq ${extra[*]}"
     mkdir -p "$run"
     if [ "$node_rank" = 0 ]; then

@@ -21,6 +21,7 @@ declare_options() {
     option subword 'sentencepiece|subword-nmt' "${subword-}" "the paper has subword-nmt"
     option bpe_size N "${bpe_size-}" "pieces or merges"
     option workers N '' "processes; changes no result (all cores)"
+    flag bidirectional "also make a corpus of both directions at once, for train.sh --bidirectional"
     option out DIR "$repo/runs/$benchmark" "where everything goes"
     [ -z "$other_valid" ] ||
         flag "$other_valid" "validate on $other_valid, not on training pairs that are held out"
@@ -45,6 +46,7 @@ main() {
     there "$out/corpus" || make_corpus
     there "$out/subwords" || split_into_subwords
     there "$out/binarized" || binarize_subwords
+    [ -z "$bidirectional" ] || there "$out/binarized-bidirectional" || binarize_both_directions
     say "prepared: $out/binarized, made as $out/manifest.json says"
 }
 
@@ -85,9 +87,28 @@ binarize_subwords() {
     say "binarizing"
     cp "$out/subwords/manifest.json" "$out/manifest.json.tmp"
     mv "$out/manifest.json.tmp" "$out/manifest.json"
-    rm -f "$out/preprocess.log"
+    rm -rf "$out/preprocess.log" "$out/binarized-bidirectional" # which had another dictionary
     binarize "$out/subwords" "$source" "$target" "$out/binarized" "$out/preprocess.log" \
-        --workers "$workers" || die "fairseq-preprocess failed; $out/preprocess.log says why"
+        --workers "$workers" || die_of_preprocessing
 }
+
+# Each side has the text of both languages; the dictionary is that of one direction, so that a model
+# moves over.
+binarize_both_directions() {
+    say "binarizing both directions at once"
+    local texts=$out/bidirectional.tmp split
+    rm -rf "$texts"
+    mkdir "$texts"
+    for split in train valid; do
+        cat "$out/subwords/$split.$source" "$out/subwords/$split.$target" >"$texts/$split.$source"
+        cat "$out/subwords/$split.$target" "$out/subwords/$split.$source" >"$texts/$split.$target"
+    done
+    binarize "$texts" "$source" "$target" "$out/binarized-bidirectional" "$out/preprocess.log" \
+        --testpref '' --srcdict "$out/binarized/dict.$source.txt" --workers "$workers" ||
+        die_of_preprocessing
+    rm -r "$texts"
+}
+
+die_of_preprocessing() { die "fairseq-preprocess failed; $out/preprocess.log says why"; }
 
 main "$@"

@@ -7,6 +7,7 @@ set -euo pipefail
 . "$lib/checkpoints.sh"
 . "$lib/device.sh"
 . "$lib/lock.sh"
+. "$lib/memory.sh"
 . "$lib/signals.sh"
 . "$task/quickstart/settings.sh"
 
@@ -35,6 +36,7 @@ main() {
     PATH=$environment/bin:$PATH
     cpu='' precision='' # as suits this machine
     choose_device 2>>"$log"
+    if [ "$device" = cpu ]; then keep_memory; fi
 
     stage 2 "Getting the interface strings of Home Assistant"
     shown corpus_program

@@ -4,6 +4,7 @@ set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
 . "$lib/device.sh"
+. "$lib/memory.sh"
 . "$lib/processes.sh"
 . "$lib/run_folder.sh"
 
@@ -22,9 +23,15 @@ END
 
 declare_options() {
     flag baseline "plain label smoothing, everything else equal"
-    option alpha X "${alpha-}" "weight of the KL"
+    flag simcut "SimCut in place of R-Drop"
+    option alpha X '' "weight of the KL (${rdrop_alpha-A}, SimCut ${simcut_alpha-A})"
+    option schedule 'paper|late' paper \
+        "the KL from the first update on, or after ${late_start-L}% of the updates"
     option seed N 1 "of the random numbers"
     flag reverse "translate in the other direction"
+    flag bidirectional "both directions at once, on what prepare.sh --bidirectional made"
+    option from RUN '' "start with the parameters of the best checkpoint of this run"
+    option ema X '' "keep a moving average of the parameters with this decay, for evaluate.sh --ema"
     option max_updates N "${max_updates-}" "how long to train"
     option precision 'fp16|bf16|fp32' '' "of the numbers (fp16 on a GPU, else fp32)"
     flag cpu "train on the CPU, even where there is a GPU"
@@ -32,7 +39,7 @@ declare_options() {
     option nodes N 1 "machines, each of which runs this script"
     option node_rank R 0 "the number of this machine, from 0"
     option master HOST:PORT localhost:29500 "the first machine, and a free port there"
-    option name RUN '' "of the run (rdrop-alpha${alpha:-A}-seed1 or baseline-seed1)"
+    option name RUN '' "of the run (rdrop-alpha${rdrop_alpha-A}-seed1, baseline-seed1, ...)"
     option out DIR "$repo/runs/$benchmark" "of prepare.sh"
     pass_on extra
 }
@@ -40,16 +47,20 @@ declare_options() {
 main() {
     read_arguments "$@"
     check_name
+    check_choices
     check_machines
-    [ -e "$out/binarized" ] || die "there is no $out/binarized: run prepare.sh first"
+    choose_data
     need_program fairseq-train
 
     choose_direction
     choose_criterion
+    [ -z "$ema" ] || extra=(--store-ema --ema-decay "$ema" "${extra[@]}")
     choose_device
+    if [ "$device" = cpu ]; then keep_memory; fi
     choose_processes
     share_batches
-    begin_run
+    choose_start
+    begin_run "$(run_name)" "$source-$target${bidirectional:+ bidirectional}${from:+ from $from}"
     if is_finished; then
         say "already trained: $run"
         return
@@ -57,6 +68,16 @@ main() {
     train
     if [ "$node_rank" = 0 ]; then finish_run; fi
     say "trained: $run"
+}
+
+check_choices() {
+    [ -z "$baseline" ] || [ -z "$simcut" ] || refuse "give --baseline or --simcut, not both"
+    [ -z "$baseline" ] || [ "$schedule" = paper ] ||
+        refuse "--schedule $schedule says when there is a KL, which --baseline does not have"
+    [ -z "$reverse" ] || [ -z "$bidirectional" ] || refuse "give --reverse or --bidirectional, not both"
+    [ -z "$from" ] || [ "$from" != "$name" ] || refuse "--from must be another run than --name, $name"
+    [[ -z "$ema" || $ema =~ ^0?\.[0-9]*[1-9][0-9]*$ ]] ||
+        refuse "--ema must be between 0 and 1, not '$ema'"
 }
 
 check_machines() {
@@ -67,30 +88,53 @@ check_machines() {
         die "this script starts torchrun itself: run it alone, with --processes and --nodes"
 }
 
+choose_data() {
+    data=$out/binarized${bidirectional:+-bidirectional}
+    [ -e "$data" ] ||
+        die "there is no $data: run prepare.sh${bidirectional:+ --bidirectional} first"
+}
+
 choose_direction() {
     read_languages
     if [ -n "$reverse" ]; then read -r source target <<<"$target $source"; fi
 }
 
 choose_criterion() {
-    if [ -n "$baseline" ]; then
-        criterion=(--criterion label_smoothed_cross_entropy --label-smoothing "$label_smoothing")
-    else
-        criterion=(--criterion rdrop_label_smoothed_cross_entropy
-            --label-smoothing "$label_smoothing" --reg-alpha "$alpha")
-    fi
+    method=${baseline:+baseline}${simcut:+simcut}
+    method=${method:-rdrop}
+    case $method in
+        baseline) criterion=label_smoothed_cross_entropy ;;
+        rdrop) criterion=rdrop_label_smoothed_cross_entropy alpha=${alpha:-$rdrop_alpha} ;;
+        simcut) criterion=simcut_label_smoothed_cross_entropy alpha=${alpha:-$simcut_alpha} ;;
+    esac
+    criterion=(--criterion "$criterion" --label-smoothing "$label_smoothing")
+    [ "$method" = baseline ] || criterion+=(--reg-alpha "$alpha")
+    [ "$schedule" = paper ] ||
+        criterion+=(--rdrop-start-update $((max_updates * late_start / 100)))
+}
+
+# What fairseq starts with as long as the run has no checkpoint of its own.
+choose_start() {
+    start=()
+    [ -n "$from" ] || return 0
+    local best=$out/$from/checkpoint_best.pt
+    start=(--finetune-from-model "$best")
+    [ ! -e "$out/${name:-$(run_name)}/checkpoint_last.pt" ] || return 0
+    [ -e "$best" ] || die "there is no $best: train $from first"
+    is_whole "$best" || die "$best is cut short or damaged: continue its training"
 }
 
 train() {
     say "training $source-$target in $run: $all_processes x $update_freq_each batches of" \
         "$max_tokens tokens an update, $precision on $device"
-    launch "$out/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
+    launch "$data" --user-dir "$repo/rdrop_fairseq" --task translation \
         --source-lang "$source" --target-lang "$target" \
         "${model[@]}" "${optimization[@]}" "${criterion[@]}" \
         --max-tokens "$max_tokens" --update-freq "$update_freq_each" --max-update "$max_updates" \
         "${precision_flags[@]}" "${validation[@]}" --eval-bleu-remove-bpe "$(joining_of_subwords)" \
         --seed "$seed" --save-dir "$run" --log-format json --log-interval 50 \
-        --log-file "$run/train.log" --tensorboard-logdir "$run/tensorboard" "${extra[@]}" ||
+        --log-file "$run/train.log" --tensorboard-logdir "$run/tensorboard" \
+        "${start[@]}" "${extra[@]}" ||
         die "the training stopped, the lines above say why$(and_continue)"
 }
 

@@ -9,7 +9,7 @@ import torch
 from helpers.constants import REPOSITORY
 from helpers.launch import run
 
-from benchmarks import loss_head, measure, plot, preparation, train_step
+from benchmarks import cpu_training, loss_head, measure, plot, preparation, train_step
 
 SMALL_CASE = loss_head.Case(tokens=6, classes=50, width=8, dtype="float32", device="cpu")
 needs_builtin = pytest.mark.skipif(
@@ -122,3 +122,16 @@ def test_preparation_is_timed_for_every_number_of_workers(tmp_path, capsys, monk
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
     assert [row[0] for row in rows] == ["| 1", "| 2"]
     assert rows[0][2] == "1.00" and all(int(row[3]) > 5 for row in rows)
+
+
+def test_a_training_on_a_cpu_is_measured(corpus, capsys):
+    speed, seconds, peak = cpu_training.train(corpus.translation, 20, "R-Drop", 1, 1, "kept")
+    assert speed > 0 and seconds > 1 and peak > 100
+    with pytest.raises(SystemExit, match="nowhere"):
+        cpu_training.train("nowhere", 20, "plain", 1, 1, "kept")
+    rounds = {
+        "given back": [(100.0, 9, 500), (50.0, 9, 500)],
+        "kept": [(150.0, 8, 600), (60, 8, 600)],
+    }
+    cpu_training.print_table({("plain", (1, 2), memory): r for memory, r in rounds.items()})
+    assert "| plain | 1 x 2 | kept | 105 | 1.35 | 8 | 600 |" in capsys.readouterr().out

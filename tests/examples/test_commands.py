@@ -12,10 +12,13 @@ from helpers.constants import EXAMPLES, REPOSITORY
 BENCHMARKS = sorted(path.parent.name for path in EXAMPLES.glob("*/corpus.json"))
 PROGRAMS = ("prepare.sh", "train.sh", "evaluate.sh")
 OPTIONS = {
-    "prepare.sh": {"--orig", "--subword", "--bpe-size", "--workers", "--out", "--help"},
+    "prepare.sh": {
+        *("--orig", "--subword", "--bpe-size", "--workers", "--bidirectional", "--out", "--help"),
+    },
     "train.sh": {
         *("--baseline", "--alpha", "--seed", "--reverse", "--max-updates", "--precision", "--cpu"),
         *("--processes", "--nodes", "--node-rank", "--master", "--name", "--out", "--help"),
+        *("--simcut", "--schedule", "--bidirectional", "--from", "--ema"),
     },
     "evaluate.sh": {
         *("--average", "--ema", "--subset", "--beam", "--lenpen", "--engine", "--comet", "--cpu"),
@@ -52,8 +55,8 @@ def test_help_names_every_option_and_benchmark(program, benchmark):
     ("program", "benchmark", "defaults"),
     [
         ("prepare.sh", "wmt14_en_de", {"subword": "sentencepiece", "bpe-size": "40000"}),
-        ("train.sh", "wmt14_en_fr", {"alpha": "5", "max-updates": "300000", "seed": "1"}),
-        ("train.sh", "multi30k_en_de", {"alpha": "1", "master": "localhost:29500"}),
+        ("train.sh", "wmt14_en_fr", {"alpha": "5, SimCut 3", "max-updates": "300000", "seed": "1"}),
+        ("train.sh", "multi30k_en_de", {"alpha": "1, SimCut 3", "master": "localhost:29500"}),
         ("evaluate.sh", "wmt14_en_fr", {"beam": "4", "lenpen": "0.6", "subset": "test"}),
         ("evaluate.sh", "iwslt14_de_en", {"out": f"{REPOSITORY}/runs/iwslt14_de_en"}),
     ],

@@ -57,6 +57,16 @@ def test_the_log_has_everything(checkout):
     assert '"nll_loss": "7"' in log
 
 
+@pytest.mark.parametrize("has_gpu", [False, True])
+def test_a_training_on_a_cpu_keeps_its_memory(checkout, has_gpu):
+    checkout.has_gpu(has_gpu)
+    noted = checkout.folder / "noted"
+    program = checkout.folder / ".venv" / "bin" / "fairseq-train"
+    program.write_text(f"#!/bin/sh\nenv | grep -c ^MALLOC_ >{noted}\nexit 1\n")
+    checkout.run()
+    assert noted.read_text() == ("0\n" if has_gpu else "2\n")
+
+
 def test_a_second_run_makes_nothing_again(checkout):
     checkout.run("--compare")
     status, _, calls = checkout.run("--compare")

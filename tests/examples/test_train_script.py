@@ -13,11 +13,13 @@ BENCHMARKS = sorted(path.parent.name for path in EXAMPLES.glob("*/corpus.json"))
 @pytest.fixture
 def train(tmp_path):
     """Run a benchmark's train.sh; return its exit status, what it said, what fairseq-train got."""
-    (tmp_path / "out" / "binarized").mkdir(parents=True)
+    for name in ("binarized", "binarized-bidirectional"):
+        (tmp_path / "out" / name).mkdir(parents=True)
     scripts = Scripts(tmp_path)
     given = tmp_path / "given"
 
-    def train(benchmark, *options, gpus=0, ends="exit"):
+    def train(benchmark, *options, gpus=0, ends="exit", **environment):
+        scripts.options["env"].update(environment)
         words = (f'printf "%s\\n" "$@" >{given}', 'while [ "$1" != --save-dir ]; do shift; done')
         scripts.stand_in("fairseq-train", *words, 'touch "$2/checkpoint_last.pt"', ends)
         count = f'case $2 in *device_count*) echo {gpus};; *) exec {sys.executable} "$@";; esac'
@@ -108,10 +110,20 @@ def test_settings_count_once_there_is_a_checkpoint(train, tmp_path):
 
 
 WRONG_NAMES = ("", "a:b", "../x", "a/b", "/x", "..", ".", ".x", "-x")
-OF_PREPARE = ("corpus", "subwords", "binarized", "orig", "settings", "manifest.json")
+OF_PREPARE = (
+    "corpus",
+    "subwords",
+    "binarized",
+    "binarized-bidirectional",
+    "orig",
+    "settings",
+    "manifest.json",
+)
 
 
-@pytest.mark.parametrize("name", [*WRONG_NAMES, *OF_PREPARE, "preprocess.log", "binarized.tmp"])
+@pytest.mark.parametrize(
+    "name", [*WRONG_NAMES, *OF_PREPARE, "preprocess.log", "binarized.tmp", "bidirectional.tmp"]
+)
 def test_a_name_that_is_not_for_a_run_is_refused(train, tmp_path, name):
     before = sorted(tmp_path.rglob("*"))
     status, said, given = train("iwslt14_de_en", "--name", name)
@@ -129,4 +141,110 @@ def test_a_wrong_number_makes_no_folder(train, tmp_path):
     status, said, given = train("iwslt14_de_en", "--alpha", "abc")
     assert (status, given) == (2, None)
     assert said == "train.sh: --alpha must be a number, not 'abc'; see --help.\n"
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["binarized"]
+    assert [path.name for path in (tmp_path / "out").glob("*alpha*")] == []
+
+
+def value(given, option):
+    """Return what follows an option in the arguments of fairseq-train."""
+    return given[given.index(option) + 1]
+
+
+def test_simcut_differs_from_rdrop_in_criterion_and_alpha(train):
+    rdrop, simcut = train("iwslt14_de_en")[2], train("iwslt14_de_en", "--simcut")[2]
+    swapped = {"simcut_label_smoothed_cross_entropy": "rdrop_label_smoothed_cross_entropy"}
+    names = [
+        swapped.get(word, word.replace("simcut-alpha3-seed1", "rdrop-alpha5-seed1"))
+        for word in simcut
+    ]
+    assert value(simcut, "--reg-alpha") == "3" and swapped.keys() & {*simcut}
+    names[names.index("--reg-alpha") + 1] = "5"
+    assert names == rdrop
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "method", "start"),
+    [
+        ("iwslt14_de_en", "rdrop-alpha5", "225000"),
+        ("wmt14_en_fr", "rdrop-alpha5", "225000"),
+        ("multi30k_en_de", "rdrop-alpha1", "15000"),
+        ("iwslt14_de_en", "simcut-alpha3", "225000"),
+    ],
+)
+def test_a_late_start_differs_in_the_start_alone(train, benchmark, method, start):
+    simcut = ("--simcut",) if method.startswith("simcut") else ()
+    late = train(benchmark, *simcut, "--schedule", "late")[2]
+    paper = train(benchmark, *simcut, "--schedule", "paper")[2]
+    assert "already trained: " in train(benchmark, *simcut)[1]  # paper is the default
+    assert value(late, "--rdrop-start-update") == start
+    place = late.index("--rdrop-start-update")
+    assert value(late, "--save-dir").endswith(f"/{method}-late-seed1")
+    left = [word.replace("-late-seed1", "-seed1") for word in late]
+    assert left[:place] + left[place + 2 :] == paper
+
+
+def test_a_late_start_is_a_share_of_the_updates(train):
+    late = ("iwslt14_de_en", "--schedule", "late", "--max-updates", "1000")
+    assert value(train(*late)[2], "--rdrop-start-update") == "750"
+
+
+def test_a_training_of_both_directions_has_its_own_data_and_name(train, tmp_path):
+    both = train("iwslt14_de_en", "--bidirectional")[2]
+    one = train("iwslt14_de_en")[2]
+    assert both[0] == str(tmp_path / "out" / "binarized-bidirectional")
+    moved = [word.replace("/bidirectional-rdrop", "/rdrop") for word in both[1:]]
+    assert moved == one[1:] and moved != both[1:]
+
+
+def test_a_moving_average_is_asked_for_before_the_arguments_of_the_user(train, tmp_path):
+    given = train("iwslt14_de_en", "--ema", "0.99", "--", "--lr", "7")[2]
+    assert given[given.index("--store-ema") :][:5] == [
+        "--store-ema",
+        "--ema-decay",
+        "0.99",
+        "--lr",
+        "7",
+    ]
+    old = ("--", "--store-ema", "--ema-decay", "0.99", "--lr", "7")  # how it was asked for before
+    assert "already trained: " in train("iwslt14_de_en", *old)[1]
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Make the best checkpoint of the run `first`; return its file."""
+    file = tmp_path / "out" / "first" / "checkpoint_best.pt"
+    file.parent.mkdir(parents=True)
+    with zipfile.ZipFile(file, "w") as checkpoint:
+        checkpoint.writestr("archive/data.pkl", "the model")
+    return file
+
+
+def test_a_run_starts_from_another_one_until_it_has_its_own_checkpoint(train, start, tmp_path):
+    status, _, given = train("iwslt14_de_en", "--from", "first", ends="exit 1")
+    assert value(given, "--finetune-from-model") == str(start)
+    assert value(given, "--save-dir") == str(tmp_path / "out" / "rdrop-alpha5-seed1-from-first")
+    start.unlink()
+    status, said, given = train("iwslt14_de_en", "--from", "first")
+    assert status == 0 and given, said
+    # whence it started belongs to its settings
+    for words in ((), ("--from", "second")):
+        again = (*words, "--name", "rdrop-alpha5-seed1-from-first", "--max-updates", "7")
+        assert "was begun with other settings" in train("iwslt14_de_en", *again)[1]
+
+
+def test_a_run_to_start_from_must_have_a_whole_checkpoint(train, start, tmp_path):
+    start.write_bytes(start.read_bytes()[:-9])
+    status, said, given = train("iwslt14_de_en", "--from", "first")
+    assert (status, given) == (1, None) and "is cut short or damaged" in said
+    status, said, given = train("iwslt14_de_en", "--from", "nothing")
+    assert (status, given) == (1, None)
+    assert said.endswith("/nothing/checkpoint_best.pt: train nothing first\n")
+    assert [path.name for path in (tmp_path / "out").glob("*from*")] == []
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_training_on_a_cpu_keeps_its_memory(train, tmp_path, gpus):
+    noted = f"env | grep ^MALLOC_ | sort >{tmp_path / 'malloc'}; exit"
+    set_by_the_user = {"MALLOC_TRIM_THRESHOLD_": "5"}
+    train("iwslt14_de_en", gpus=gpus, ends=noted, **set_by_the_user)
+    kept = [] if gpus else ["MALLOC_MMAP_MAX_=0"]
+    assert (tmp_path / "malloc").read_text().split() == [*kept, "MALLOC_TRIM_THRESHOLD_=5"]

@@ -179,7 +179,7 @@ def test_evaluate_has_choices(shared_data, tmp_path, run):
     pytest.importorskip("ctranslate2")
     out = tmp_path / "out"
     run("multi30k_en_de", "prepare.sh", "--orig", str(shared_data / "multi30k"), **NO_NETWORK)
-    two_updates(run, "multi30k_en_de", validate=("--store-ema",))
+    two_updates(run, "multi30k_en_de", "--ema", "0.9")
     name, fast = "rdrop-alpha1-seed1", ("--cpu", "--beam", "1", "--subset", "valid")
     printed = run("multi30k_en_de", "evaluate.sh", *fast, "--engine", "ctranslate2", name)
     assert re.search(r"^BLEU = \d", printed, re.M) and "translating with ctranslate2" in printed
@@ -209,6 +209,14 @@ def test_evaluate_has_choices(shared_data, tmp_path, run):
         ("train.sh", ("--nodes", "2", "--node-rank", "2"), "--node-rank is from 0 to 1, not '2'"),
         ("train.sh", ("--node-rank", "first"), "--node-rank is from 0 to 0, not 'first'"),
         ("train.sh", ("--master", "first.example"), "--master is HOST:PORT, not 'first.example'"),
+        ("train.sh", ("--bidirectional",), "run prepare.sh --bidirectional first"),
+        ("train.sh", ("--simcut", "--baseline"), "give --baseline or --simcut, not both"),
+        ("train.sh", ("--bidirectional", "--reverse"), "give --reverse or --bidirectional"),
+        ("train.sh", ("--baseline", "--schedule", "late"), "which --baseline does not have"),
+        ("train.sh", ("--from", "x", "--name", "x"), "--from must be another run than --name, x"),
+        ("train.sh", ("--from", "../x"), "--from is the name of a folder"),
+        ("train.sh", ("--ema", "0.0"), "--ema must be between 0 and 1, not '0.0'"),
+        ("train.sh", ("--ema", "1.5"), "--ema must be between 0 and 1, not '1.5'"),
         ("evaluate.sh", (), "name the RUN to evaluate"),
         ("evaluate.sh", ("nothing",), "there is no run"),
         ("evaluate.sh", ("--subset", "train", "x"), "--subset is test or valid"),

@@ -1,10 +1,14 @@
 """translate.sh as a person runs it: in pipes, killed, several at once."""
 
+import fcntl
 import os
+import pty
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -70,6 +74,24 @@ def test_two_at_once_give_what_one_gives(trained):
     processes = [begin(trained) for _ in range(2)]
     outputs = [process.communicate(text)[0] for process in processes]
     assert outputs[0] == outputs[1] and outputs[0].count(b"\n") == 30
+
+
+def test_progress_shows_on_a_terminal(trained):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))  # rows and columns
+    words = (TRANSLATE, trained, "--cpu", "--beam", "1", "w1 w2")
+    finished = run("bash", *words, stderr=theirs)
+    shown = os.read(ours, 2**16)
+    os.close(ours)
+    os.close(theirs)
+    assert b"1 lines [" in shown and finished.stdout.count("\n") == 1
+
+
+def test_no_progress_goes_into_a_pipe(trained):
+    finished = run(
+        "bash", TRANSLATE, trained, "--cpu", "--beam", "1", "w1 w2", stderr=subprocess.PIPE
+    )
+    assert "lines [" not in finished.stderr and finished.stdout.count("\n") == 1
 
 
 def test_who_stops_reading_stops_it_quietly(trained):
