@@ -48,7 +48,7 @@ class RDropSentencePredictionCriterion(RDropCriterion, SentencePredictionCriteri
             sentences.check_classes(task)
 
     def forward(self, model, sample, reduce=True):
-        """Return the loss in nats, the number of sentences (in a regression of numbers), the log."""
+        """Return the loss in nats, how many sentences (in a regression: numbers), and the log."""
         sentences.check_head(model, self.classification_head_name)
         if self.regression_target:
             sentences.check_numbers(sample)
