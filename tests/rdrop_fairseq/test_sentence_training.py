@@ -38,18 +38,35 @@ def train(data, folder, *arguments):
     return finished.stdout
 
 
-def test_two_ranks_and_update_freq_end_with_the_parameters_of_one_large_batch(data, tmp_path):
+def test_two_ranks_end_with_the_parameters_of_one_process(data, tmp_path):
     """Plain SGD without dropout; half of the updates are plain, in one pass."""
-    base = (*COMMAND, *SGD, *NO_NOISE, "--max-update=6", "--rdrop-every=2")
-    train(data, tmp_path / "one", *base, "--batch-size=8")
-    train(data, tmp_path / "freq", *base, "--batch-size=4", "--update-freq=2")
-    ranks = (*base, "--batch-size=4", "--ddp-backend=legacy_ddp")
+    base = (*COMMAND, *SGD, *NO_NOISE, "--max-update=6", "--rdrop-every=2", "--batch-size=4")
+    train(data, tmp_path / "one", *base, "--update-freq=2")
+    ranks = (*base, "--ddp-backend=legacy_ddp")
     with ThreadPoolExecutor(2) as pool:
         for rank in (0, 1):
             pool.submit(train, data, tmp_path / "two", *ranks, *rank_options(rank, tmp_path))
-    expected = weights(tmp_path / "one")
-    for name in ("freq", "two"):
-        torch.testing.assert_close(weights(tmp_path / name), expected, rtol=1e-4, atol=1e-5)
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    torch.testing.assert_close(two, one, rtol=1e-4, atol=1e-5)
+
+
+def trainer_on(data, built, *arguments):
+    from fairseq.trainer import Trainer
+
+    made = built(data, *CLASSES, *NO_NOISE, *arguments)
+    trainer = Trainer(made.cfg, made.task, made.model, made.criterion)
+    trainer.reset_dummy_batch(made.sample)
+    return trainer, made
+
+
+def test_an_update_of_several_batches_is_that_of_one_large_batch(data, built):
+    results = []
+    for batches in ([range(9)], [range(4), range(4, 9)]):
+        trainer, made = trainer_on(data, built, *SGD)
+        sentences = made.task.dataset("train")
+        trainer.train_step([sentences.collater([sentences[i] for i in b]) for b in batches])
+        results.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters()]))
+    torch.testing.assert_close(*results)
 
 
 def test_a_resumed_training_ends_with_the_same_parameters(data, tmp_path):
@@ -66,11 +83,7 @@ def test_a_resumed_training_ends_with_the_same_parameters(data, tmp_path):
     "flags", [("--memory-efficient-fp16",), ("--fp16", "--fp16-no-flatten-grads")]
 )
 def test_half_precision_trains(data, built, flags):
-    from fairseq.trainer import Trainer
-
-    made = built(data, *CLASSES, *NO_NOISE, *flags)
-    trainer = Trainer(made.cfg, made.task, made.model, made.criterion)
-    trainer.reset_dummy_batch(made.sample)
+    trainer, made = trainer_on(data, built, *flags)
     before = torch.cat([p.detach().float().flatten() for p in trainer.model.parameters()])
     while trainer.train_step([made.sample]) is None:
         pass
