@@ -22,6 +22,9 @@ optimization=(
     --clip-norm 0                 # [R-Drop]
     --lr 1e-5                     # [R-Drop]
     --lr-scheduler polynomial_decay  # [R-Drop]
+    --fp16-init-scale 4           # [R-Drop]
+    --threshold-loss-scale 1      # [R-Drop]
+    --fp16-scale-window 128       # [R-Drop]
 )
 alpha=1                           # [R-Drop] the default of their criterion; they chose it by task
 report=()

@@ -41,7 +41,8 @@ main() {
     [ -e "$out/binarized/input0/$train_set.bin" ] ||
         die "there is no set $train_set in $out/binarized: see --train-set"
     need_program fairseq-train
-    max_updates=${max_updates:-${updates_of[$train_set]}}
+    max_updates=${max_updates:-${updates_of[$train_set]-}}
+    [ -n "$max_updates" ] || die "the settings do not say how long to train on $train_set: give --max-updates"
 
     choose_criterion
     choose_device

@@ -1,4 +1,4 @@
-"""The programs of language understanding: their options, and RTE from published files to a score."""
+"""The programs of language understanding: their options, and RTE from its files to a score."""
 
 import json
 import re

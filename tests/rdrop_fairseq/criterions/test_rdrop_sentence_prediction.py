@@ -213,6 +213,10 @@ def test_an_update_with_alpha_0_is_fairseqs_on_the_sentences_with_a_label(setup_
     assert logged(setup.criterion, criterion_loss(setup)[2])["rdrop_alpha"] == ALPHA
 
 
+def test_alpha_is_1_unless_it_is_given(built, folders):
+    assert built(folders["labelled"], *CLASSES).cfg.criterion.reg_alpha == 1.0
+
+
 def test_a_share_has_the_expected_size_and_loss_without_noise(setup_of):
     setup = setup_of("partly", "--rdrop-share=0.5", *NO_NOISE)
     whole = setup_of("partly", *NO_NOISE)
