@@ -72,7 +72,7 @@ def test_the_program_writes_sets_whole_or_not_at_all(tmp_path, monkeypatch, caps
         archive.writestr("homeassistant/components/a/translations/en.json", json.dumps(tree))
         archive.writestr("homeassistant/components/a/translations/de.json", '{"title": "x"}')
     monkeypatch.setattr(home_assistant, "verify_checksum", lambda path: None)
-    with pytest.raises(SystemExit, match="too few for 1,000 labels"):
+    with pytest.raises(SystemExit, match="too few for 300 labels"):
         main(["--wheel", str(wheel), "--out", str(out)])
     assert not out.exists()
     main(["--wheel", str(wheel), "--out", str(out), "--labels", "10", "--size", "50"])
