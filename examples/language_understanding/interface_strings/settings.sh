@@ -31,7 +31,7 @@ optimization=(
     --lr-scheduler polynomial_decay
     --warmup-updates 50
 )
-declare -gA updates_of=([train-300]=100 [train-1000]=150 [train]=300 [semi-300]=100 [semi-1000]=150)
+declare -gA updates_of=([train-300]=100 [train-1000]=150 [train]=1500 [semi-300]=200 [semi-1000]=300)
 alpha=1                           # weight of the KL
 report=()
 validation=(
