@@ -51,6 +51,24 @@ class ProbabilitiesHead(LogitsHead):
         return model.get_normalized_probs(net_output, log_probs=True)
 
 
+class SentenceHead(LogitsHead):
+    """A classification head of the model makes one row of logits, or numbers, a sentence.
+
+    Which loss takes them, the criterion knows.
+    """
+
+    def __init__(self, classification_head: str):
+        self.name = f"reference, of the classification head {classification_head}"
+        self.model_arguments = {
+            "features_only": True,
+            "classification_head_name": classification_head,
+        }
+
+    def fits(self, model: torch.nn.Module) -> bool:
+        """Always: probabilities of the model's own are for tokens."""
+        return True
+
+
 class LinearHead(LogitsHead):
     """One linear layer makes the logits: the loss is given features and makes them in chunks."""
 

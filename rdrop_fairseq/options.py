@@ -212,6 +212,20 @@ SIMCUT = (
     *LOSS,
 )
 """What SimCut adds to them."""
+SENTENCES = (
+    REG_ALPHA._replace(
+        default=1.0,
+        help="weight alpha of the R-Drop regularisation: loss = sum of the cross-entropies of both "
+        "passes + alpha * 1/2 [KL(p||q) + KL(q||p)], with --regression-target sum of their squared "
+        "errors + alpha * (f1 - f2)^2; normalised by sentences",
+    ),
+    *SCHEDULE,
+    RDROP_VIEWS,
+    RDROP_SECOND_DROPOUT,
+    VIEW_CUTOFF,
+)
+"""What R-Drop adds to the options of ``sentence_prediction``: its loss is small, and so has one
+implementation."""
 
 
 def config_class(name: str, parent: type, options: tuple) -> type:

@@ -8,8 +8,14 @@
 # The installation of scripts/install.sh, unless a virtual environment is active.
 if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
 
-benchmarks=$(cd "$task" && echo */corpus.json)
-benchmarks=${benchmarks//\/corpus.json/}
+# A benchmark is a folder with corpus.json or, in a task that has none, with settings.sh.
+benchmarks=$(
+    cd "$task"
+    shopt -s nullglob
+    found=(*/corpus.json)
+    [ ${#found[@]} -gt 0 ] || found=(*/settings.sh)
+    echo "${found[@]%/*}"
+)
 
 # read_arguments BENCHMARK [OPTIONS]: the settings of the benchmark, then the options of the program,
 # which it declares in `declare_options`, with the settings as defaults.

@@ -2,5 +2,6 @@
 
 from rdrop_fairseq.criterions import (  # noqa: F401
     rdrop_label_smoothed_cross_entropy,
+    rdrop_sentence_prediction,
     simcut_label_smoothed_cross_entropy,
 )

@@ -30,6 +30,10 @@ class ViewWeights(NamedTuple):
         """The weights of a sentence with one view, which counts as much as all: no KL."""
         return ViewWeights((sum(self.cross_entropy),), ((0.0,),))
 
+    def label_free(self) -> "ViewWeights":
+        """The weights of a sample without a label: the KL alone."""
+        return self._replace(cross_entropy=(0.0,) * len(self.cross_entropy))
+
 
 def rdrop_weights(num_views: int) -> ViewWeights:
     """R-Drop: every cross-entropy once, and the mean over all ordered pairs of the KL."""
@@ -41,7 +45,7 @@ def rdrop_weights(num_views: int) -> ViewWeights:
 
 SIMCUT = ViewWeights((1.0, 0.0), ((0.0, 1.0), (0.0, 0.0)))
 """Gao et al., NAACL 2022: CE(z_1) + alpha KL(p_1 || p_2), with a gradient through both."""
-LABEL_FREE = ViewWeights((0.0, 0.0), rdrop_weights(2).kl)
+LABEL_FREE = rdrop_weights(2).label_free()
 """The KL alone: targets only say where padding is."""
 
 

@@ -83,6 +83,15 @@ def read_translations(wheel, lang):
     return translations
 
 
+def read_strings(wheel, lang="en"):
+    """Yield (key, text) of every string of a language, whitespace normalised; key is a tuple."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in sorted(archive.namelist()):
+            found = TRANSLATIONS.fullmatch(name)
+            if found and found[2] == lang:
+                yield from _strings(json.loads(archive.read(name)))
+
+
 def _strings(node, key=()):
     """Yield (key, text) for every non-empty string in a JSON tree."""
     if isinstance(node, dict):

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Prepares labelled sentences for fairseq, as the benchmark's settings.sh says: see --help.
+set -euo pipefail
+
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
+. "$lib/binarize.sh"
+
+usage() {
+    cat <<END
+Usage: bash examples/language_understanding/prepare.sh $benchmark [OPTIONS]
+
+Splits labelled sentences into subwords and binarizes them. Finished stages are skipped on a second
+run. The benchmarks are ${benchmarks// /, }.
+
+$(describe_options)
+END
+}
+
+declare_options() {
+    option orig DIR '' "GLUE: the published folders, such as RTE; interface_strings: the wheel"
+    option roberta DIR '' \
+        "GLUE: roberta.large (model.pt, dict.txt) with encoder.json and vocab.bpe of its subwords"
+    option out DIR "$repo/runs/$benchmark" "where everything goes"
+}
+
+main() {
+    read_arguments "$@"
+    need_program fairseq-preprocess
+    mkdir -p "$out"
+    hold "$out/.lock" "$out"
+    there "$out/subwords" || "make_$corpus"
+    there "$out/binarized" || binarize_all
+    say "prepared: $out/binarized"
+}
+
+make_interface_strings() {
+    supervise python "$repo/scripts/string_kinds.py" --out "$out/subwords" --size "$bpe_size" \
+        --wheel "${orig:-$out/orig}/homeassistant-2026.2.3.whl"
+}
+
+make_glue() {
+    [ -n "$orig" ] ||
+        die "GLUE is not downloaded here: give --orig the folder with $glue_task/train.tsv and" \
+            "the other published files"
+    [ -n "$roberta" ] || die "give --roberta the folder of roberta.large"
+    supervise python "$repo/scripts/glue.py" --task "$glue_task" --orig "$orig" \
+        --subwords "$roberta" --out "$out/subwords"
+    ln -sfn "$(cd "$roberta" && pwd)" "$out/roberta"
+}
+
+binarize_all() {
+    say "binarizing"
+    local dictionary=()
+    [ ! -e "$out/roberta" ] || dictionary=(--srcdict "$out/roberta/dict.txt")
+    rm -f "$out/preprocess.log"
+    binarize_sentences "$out/subwords" "$out/binarized" "$out/preprocess.log" "$regression" \
+        "${dictionary[@]}" || die "fairseq-preprocess failed; $out/preprocess.log says why"
+}
+
+main "$@"

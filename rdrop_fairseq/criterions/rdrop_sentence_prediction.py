@@ -1,0 +1,121 @@
+"""R-Drop on top of fairseq's ``sentence_prediction``: classes and numbers for sentences."""
+
+import torch
+from fairseq.criterions import register_criterion
+from fairseq.criterions.sentence_prediction import (
+    SentencePredictionConfig,
+    SentencePredictionCriterion,
+)
+
+from rdrop_fairseq.criterions import sentences
+from rdrop_fairseq.criterions.base import RDropCriterion
+from rdrop_fairseq.criterions.log import log_sentences
+from rdrop_fairseq.heads import SentenceHead
+from rdrop_fairseq.losses.interface import rdrop_weights
+from rdrop_fairseq.losses.sentences import classification_loss, regression_loss
+from rdrop_fairseq.options import SENTENCES, config_class
+from rdrop_fairseq.views.rates import choose_views
+
+RDropSentencePredictionConfig = config_class(
+    "RDropSentencePredictionConfig", SentencePredictionConfig, SENTENCES
+)
+
+
+@register_criterion("rdrop_sentence_prediction", dataclass=RDropSentencePredictionConfig)
+class RDropSentencePredictionCriterion(RDropCriterion, SentencePredictionCriterion):
+    """Cross-entropy of the dropout passes plus ``alpha`` times their symmetric KL, by sentences.
+
+    Liang et al., NeurIPS 2021, eq. 4, with one "token" a sentence. With ``--regression-target``
+    squared errors take the place of both. A training sentence without a label (``<pad>`` in the
+    label file) counts in the KL only. As in fairseq's criterion the loss is always a sum.
+
+    Raises:
+        ValueError: an option out of range, a second dropout rate with more than two passes, a
+            number of classes that does not fit the labels, and in training and validation a label
+            that is none, or a classification head that the model does not have.
+    """
+
+    options = SENTENCES
+    unit = "nsentences"
+    report_accuracy = True
+
+    def __init__(self, cfg, task):
+        super().__init__(cfg, task)
+        self.read_schedule(cfg)
+        self.weights = rdrop_weights(cfg.rdrop_views)
+        self.views = choose_views(cfg)
+        if not self.regression_target:
+            sentences.check_classes(task)
+
+    def forward(self, model, sample, reduce=True):
+        """Return the loss in nats, how many sentences (in a regression: numbers), and the log."""
+        sentences.check_head(model, self.classification_head_name)
+        if self.regression_target:
+            sentences.check_numbers(sample)
+        else:
+            sentences.check_labels(sample, self.task, may_lack=model.training)
+        return super().forward(model, sample, reduce=reduce)
+
+    def forward_plain(self, model, sample, reduce):
+        """One pass, in which sentences without a label count for nothing."""
+        if self.regression_target:
+            loss, sample_size, log = super().forward_plain(model, sample, reduce)
+            return loss, sample_size, {**log, "nll_loss": log["loss"], "n_labelled": sample_size}
+        target = sample["target"]
+        is_labelled = sentences.labelled(target, self.task)
+        ignored = target.masked_fill(~is_labelled, -100)  # by PyTorch's nll_loss
+        loss, sample_size, log = super().forward_plain(model, {**sample, "target": ignored}, reduce)
+        log["n_correct"] = log.pop("ncorrect")
+        return loss, sample_size, {**log, "nll_loss": log["loss"], "n_labelled": is_labelled.sum()}
+
+    def sizes(self, sample, target) -> dict:
+        """As fairseq's criterion counts: numbers, in a regression of several numbers a sentence."""
+        count = target.numel()
+        return {"ntokens": sample["ntokens"], "nsentences": count, "sample_size": count}
+
+    def is_counted(self, target):
+        """Every sentence has a KL: ``(B, 1)`` of true."""
+        return torch.ones_like(target, dtype=torch.bool)
+
+    def choose_head(self, model):
+        """The classification head that the options name."""
+        return SentenceHead(self.classification_head_name)
+
+    def check_model(self, model) -> None:
+        """As the parent class, and refuse fairseq's adaptive pruning, whose loss is of one pass."""
+        super().check_model(model)
+        arguments = getattr(model, "args", None)
+        if any(getattr(arguments, f"{part}_reg_scale_factor", 0) for part in ("mha", "ffn")):
+            raise NotImplementedError(
+                "R-Drop does not go with adaptive pruning, whose loss is of one pass: train "
+                "without --mha-reg-scale-factor and --ffn-reg-scale-factor"
+            )
+
+    def loss_of_views(self, output, target, alpha, weights, reduce=True):
+        """The loss of ``(M, B, C)`` logits or numbers, summed over the sentences."""
+        if self.regression_target:
+            return regression_loss(output, target.view(output.shape[1:]), alpha, weights)
+        target = target.flatten()
+        is_labelled = sentences.labelled(target, self.task)
+        return classification_loss(output, target, is_labelled, alpha, weights)
+
+    def accuracy(self, model, groups, target) -> dict:
+        """Sentences with a label and, of classes, the correct ones: over all views, for one."""
+        if self.regression_target:
+            return {"n_labelled": target.numel()}
+        is_labelled = sentences.labelled(target, self.task)
+        correct = sum(
+            (group.output.argmax(-1) == target[group.sentences].flatten()).float().mean(0).sum()
+            for group in groups
+        )
+        return {"n_correct": correct, "n_labelled": is_labelled.sum()}
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs) -> None:
+        """Log what the parent classes log and, in training, accuracy and loss of one pass."""
+        super().reduce_metrics(logging_outputs)
+        log_sentences(logging_outputs)
+
+    def logging_outputs_can_be_summed(self) -> bool:
+        """Not where predictions are listed for F1 and correlations, whatever fairseq says."""
+        return not getattr(self, "keep_pred_and_targ", False)

@@ -1,0 +1,115 @@
+"""Read a task of GLUE, as published in TSV files, and split its sentences into RoBERTa's subwords.
+
+The labels of the published test sets are not public: as everywhere, results are those of the
+development set, here `valid`.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from rdrop_tools import manifest
+from rdrop_tools.atomic import atomic_folder
+from rdrop_tools.checksums import checksum
+from rdrop_tools.corpus.labelled import Row, describe_sets, write_sets
+from rdrop_tools.corpus.table import CorpusError
+
+SUBWORD_FILES = ("encoder.json", "vocab.bpe")
+
+
+class Columns(NamedTuple):
+    """Where things are in the files of a task; columns count from 0, or from -1 at the end."""
+
+    sentences: tuple
+    label: int = -1
+    header: bool = True
+    valid: str = "dev"
+    largest: float = 0.0
+    """The largest score of a regression, which is divided by it; 0 for classes."""
+
+
+TASKS = {
+    "CoLA": Columns((3,), label=1, header=False),
+    "MNLI": Columns((8, 9), valid="dev_matched"),
+    "MRPC": Columns((3, 4), label=0),
+    "QNLI": Columns((1, 2)),
+    "QQP": Columns((3, 4), label=5),
+    "RTE": Columns((1, 2)),
+    "SST-2": Columns((0,)),
+    "STS-B": Columns((7, 8), largest=5.0),
+}
+
+
+def read_rows(path, columns):
+    """Return a Row for each line of a TSV file.
+
+    Raises CorpusError for a file that is not there, and for a line without the columns or, in a
+    regression, without a score.
+    """
+    if not path.exists():
+        raise CorpusError(f"there is no {path}: give --orig the folder of the published files.")
+    lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")[columns.header :]
+    rows = []
+    for number, line in enumerate(lines, 1 + columns.header):
+        cells = line.rstrip("\r").split("\t")
+        if len(cells) <= max(*columns.sentences, columns.label):
+            raise CorpusError(f"line {number} of {path} has {len(cells)} columns, too few.")
+        label = cells[columns.label]
+        rows.append(Row(tuple(cells[c] for c in columns.sentences), _label(label, columns, number)))
+    return rows
+
+
+def _label(cell, columns, number):
+    """The label as fairseq reads it: a word, or a number from 0 to 1."""
+    if not columns.largest:
+        return cell
+    try:
+        return str(float(cell) / columns.largest)
+    except ValueError:
+        raise CorpusError(f"line {number} has the score {cell!r}, which is no number.") from None
+
+
+def subword_encoder(folder):
+    """Return RoBERTa's function from a sentence to its subwords, read from SUBWORD_FILES."""
+    paths = [folder / name for name in SUBWORD_FILES]
+    for path in paths:
+        if not path.exists():
+            raise CorpusError(
+                f"there is no {path}: fairseq's examples/roberta names the address of "
+                f"{' and '.join(SUBWORD_FILES)}."
+            )
+    from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
+
+    encoder = get_encoder(*map(str, paths))
+    return lambda sentence: " ".join(map(str, encoder.encode(sentence)))
+
+
+def make_task(task, orig, subwords, out):
+    """Write the sets of a task, in subwords, into the new folder `out`."""
+    columns = TASKS[task]
+    files = {"train": "train", "valid": columns.valid}
+    sets = {name: read_rows(orig / task / f"{file}.tsv", columns) for name, file in files.items()}
+    encode = subword_encoder(subwords)
+    with atomic_folder(out) as folder:
+        write_sets(folder, sets, encode)
+        sums = {name: checksum(subwords / name) for name in SUBWORD_FILES}
+        manifest.write(folder, {"description": f"GLUE, {task}", "subwords": sums})
+    print(f"{task}: {describe_sets(sets)}")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--task", choices=TASKS, required=True)
+    parser.add_argument(
+        "--orig", type=Path, required=True, help="folder with TASK/train.tsv and TASK/dev.tsv"
+    )
+    parser.add_argument(
+        "--subwords", type=Path, required=True, help=f"folder with {' and '.join(SUBWORD_FILES)}"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="new folder for the sets")
+    args = parser.parse_args(argv)
+    try:
+        make_task(args.task, args.orig, args.subwords, args.out)
+    except (CorpusError, OSError, ValueError) as error:
+        sys.exit(f"{parser.prog}: {error}")

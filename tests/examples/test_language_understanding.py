@@ -1,0 +1,106 @@
+"""The programs of language understanding: their options, and RTE from its files to a score."""
+
+import json
+import re
+import shutil
+
+import pytest
+from helpers.constants import REPOSITORY, USER_DIR
+from helpers.launch import fork, run
+
+TASK = REPOSITORY / "examples" / "language_understanding"
+BENCHMARKS = sorted(path.parent.name for path in TASK.glob("*/settings.sh"))
+PROGRAMS = ("prepare.sh", "train.sh", "evaluate.sh", "small.sh")
+TINY = (
+    *("--encoder-layers=1", "--encoder-embed-dim=16", "--encoder-ffn-embed-dim=32"),
+    *("--encoder-attention-heads=2", "--max-positions=64"),
+)
+
+
+def test_there_are_nine_benchmarks():
+    glue = ["cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst_2", "sts_b"]
+    assert sorted([*glue, "interface_strings"]) == BENCHMARKS
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_program_has_help(program):
+    said = run("bash", TASK / program, "--help").stdout
+    assert said.startswith(f"Usage: bash examples/language_understanding/{program}")
+    if program != "small.sh":
+        assert ", ".join(BENCHMARKS) in said
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_settings_are_complete(benchmark, tmp_path):
+    """Every program reads them before it stops for lack of data."""
+    out = ("--out", tmp_path)
+    for program, arguments, message in (
+        ("train.sh", (), "run prepare.sh first"),
+        ("evaluate.sh", ("run",), "there is no run"),
+    ):
+        said = run("bash", TASK / program, benchmark, *arguments, *out, check=False)
+        assert said.returncode == 1 and message in said.stdout
+
+
+def test_glue_without_its_files_is_refused_in_a_sentence(tmp_path):
+    said = run("bash", TASK / "prepare.sh", "rte", "--out", tmp_path / "out", check=False)
+    assert said.returncode == 1
+    assert said.stdout == (
+        "prepare.sh: GLUE is not downloaded here: give --orig the folder with RTE/train.tsv and "
+        "the other published files\n"
+    )
+
+
+@pytest.fixture
+def published(tmp_path):
+    """RTE with a few lines, and a folder like that of roberta.large, still without its model."""
+    from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
+
+    (tmp_path / "RTE").mkdir()
+    lines = [f"{n}\tIt is {n}.\tIt is {n % 5}.\t{'not_' * (n % 2)}entailment" for n in range(24)]
+    for name in ("train", "dev"):
+        text = "\n".join(["index\tsentence1\tsentence2\tlabel", *lines]) + "\n"
+        (tmp_path / "RTE" / f"{name}.tsv").write_text(text)
+    roberta = tmp_path / "roberta"
+    roberta.mkdir()
+    symbols = {symbol: number for number, symbol in enumerate(bytes_to_unicode().values())}
+    (roberta / "encoder.json").write_text(json.dumps(symbols))
+    (roberta / "vocab.bpe").write_text("#version: 0.2\n")
+    (roberta / "dict.txt").write_text("".join(f"{number} 1\n" for number in range(256)))
+    return tmp_path
+
+
+def make_roberta(data, folder):
+    """The checkpoint of a tiny model, whose head has another name."""
+    head = ("--classification-head-name=other", "--criterion=sentence_prediction")
+    fork(
+        *("fairseq-train", data, USER_DIR, "--cpu", "--task=sentence_prediction"),
+        *("--num-classes=2", "--arch=roberta_large", *TINY, *head, "--batch-size=8"),
+        *("--optimizer=adam", "--lr=1e-3", "--max-update=1", f"--save-dir={folder / 'made'}"),
+    )
+    shutil.copy(folder / "made" / "checkpoint_last.pt", folder / "roberta" / "model.pt")
+
+
+@pytest.mark.slow
+def test_rte_from_published_files_to_a_score(published):
+    out = published / "out"
+    places = ("--orig", published, "--roberta", published / "roberta")
+    run("bash", TASK / "prepare.sh", "rte", *places, "--out", out)
+    make_roberta(out / "binarized", published)
+    small = (
+        "--cpu",
+        "--out",
+        out,
+        "--max-updates",
+        "6",
+        "--name",
+        "tiny",
+        "--",
+        *TINY,
+        "--lr=1e-3",
+    )
+    said = run("bash", TASK / "train.sh", "rte", *small).stdout
+    assert re.search(r"loading pretrained model from .*roberta/model.pt", said)
+    assert "already trained" in run("bash", TASK / "train.sh", "rte", *small).stdout
+    said = run("bash", TASK / "evaluate.sh", "rte", "tiny", "--cpu", "--out", out).stdout
+    assert re.search(r"^valid accuracy [\d.]+$", said, re.M)
