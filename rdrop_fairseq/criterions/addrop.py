@@ -3,7 +3,6 @@
 import logging
 from functools import partial
 
-import torch
 from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
 from torch import Tensor

@@ -20,9 +20,7 @@ ADDropLabelSmoothedCrossEntropyCriterionConfig = config_class(
 @register_criterion(
     "addrop_label_smoothed_cross_entropy", dataclass=ADDropLabelSmoothedCrossEntropyCriterionConfig
 )
-class ADDropLabelSmoothedCrossEntropyCriterion(
-    ADDropCriterion, LabelSmoothedCrossEntropyCriterion
-):
+class ADDropLabelSmoothedCrossEntropyCriterion(ADDropCriterion, LabelSmoothedCrossEntropyCriterion):
     """Label-smoothed cross-entropy of a pass with attributed attention positions dropped.
 
     For translation and language modelling. A pseudo-label for each target token: the attribution

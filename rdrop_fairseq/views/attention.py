@@ -15,7 +15,9 @@ from fairseq.modules import MultiheadAttention
 from torch import Tensor
 from torch.nn.functional import pad
 
+from rdrop_fairseq.heads import without_replica
 from rdrop_fairseq.views.attribution import gradients, integrated_gradient, kept_positions
+from rdrop_fairseq.views.passes import TwoPasses
 
 MASKED = -5e3  # fairseq's masks add minus infinity, -1e8, or -1e4 in half precision
 
@@ -100,8 +102,7 @@ class AttentionDrop:
         """The attention modules that are dropped.
 
         Raises:
-            NotImplementedError: the model has none, or one that cannot be seen.
-            ValueError: a layer that it does not have.
+            NotImplementedError: the model has none, lacks a layer, or hides its attention.
         """
         side = "encoder" if self.attention == "encoder" else "decoder"
         inside = getattr(model, side, None)
@@ -129,11 +130,37 @@ class AttentionDrop:
             )
         numbers = range(len(found)) if self.numbers is None else self.numbers
         if max(numbers) >= len(found):
-            raise ValueError(
+            raise NotImplementedError(
                 f"--addrop-layers names layer {max(numbers)}, and this model has the layers 0 to "
                 f"{len(found) - 1}"
             )
         return [found[number] for number in numbers]
+
+
+class AttributedViews(TwoPasses):
+    """R-Drop whose second pass has the positions dropped that AD-DROP chooses.
+
+    Args:
+        drop: chooses them.
+        scores: makes a pass of the model over a sample, as :meth:`AttentionDrop.dropped` needs it.
+        cutoff: of the second pass.
+    """
+
+    option = "--rdrop-second-view addrop"
+
+    def __init__(self, drop: AttentionDrop, scores: Callable, cutoff: float = 0.0):
+        super().__init__(cutoff)
+        self.drop, self.scores = drop, scores
+
+    def check(self, model, share) -> None:
+        """As that of the parent class, and of the attention."""
+        super().check(model, share)
+        self.drop.layers(without_replica(model))
+
+    def second_pass(self, model, sample):
+        """After a pass that finds the positions."""
+        inner = without_replica(model)
+        return self.drop.dropped(inner, partial(self.scores, inner, sample))
 
 
 @contextlib.contextmanager

@@ -131,9 +131,7 @@ def test_the_keys_are_those_that_a_query_can_see(two_layers, kind):
 
 def test_only_the_chosen_layers_lose_positions(two_layers):
     setup = two_layers(*NO_DROPOUT)
-    first, second, both = (
-        attention_drop(layers=layers, q=1) for layers in ("0", "1", "1,0")
-    )
+    first, second, both = (attention_drop(layers=layers, q=1) for layers in ("0", "1", "1,0"))
     layers = [layer.self_attn for layer in setup.model.encoder.layers]
     assert [drop.layers(setup.model) for drop in (first, second, both)] == [
         layers[:1], layers[1:], layers[::-1],
@@ -175,7 +173,7 @@ def test_gradients_are_those_of_finite_differences_and_integrals_of_them(two_lay
         shift.view(-1)[place] = 1e-6
 
         def slope(scale, shift=shift):
-            up, down = (target(lambda a: a * scale + s) for s in (shift, -shift))
+            up, down = (target(lambda a, s=s: a * scale + s) for s in (shift, -shift))
             return ((up - down) / 2e-6).item()
 
         near = dict(rel=1e-4, abs=1e-7)
@@ -264,10 +262,9 @@ def test_all_is_restored_after_an_exception(two_layers, moment):
             raise ZeroDivisionError
 
     hook = setup.model.encoder.layers[1].register_forward_pre_hook(fail)
-    with pytest.raises(ZeroDivisionError):
-        with attention_drop().dropped(setup.model, setup.scores):
-            assert state_of(setup.model) != before
-            logits_of(setup)
+    with pytest.raises(ZeroDivisionError), attention_drop().dropped(setup.model, setup.scores):
+        assert state_of(setup.model) != before
+        logits_of(setup)
     hook.remove()
     assert state_of(setup.model) == before
 

@@ -88,7 +88,8 @@ def test_the_mask_is_that_of_a_loop_over_the_rows(p, q, ties):
 
 
 def test_p_and_q_of_1_leave_the_key_with_the_lowest_attribution():
-    kept = kept_positions(torch.tensor([[3.0, 1.0, 2.0, 0.0]]), 1, 1, torch.tensor([1, 1, 1, 0]) > 0)
+    attributions = torch.tensor([[3.0, 1.0, 2.0, 0.0]])
+    kept = kept_positions(attributions, 1, 1, is_key=torch.arange(4) < 3)
     assert kept.tolist() == [[False, True, False, True]]  # the last one is padding
 
 
@@ -115,7 +116,9 @@ def test_a_candidate_is_dropped_with_probability_q():
     assert (rates - 0.3).abs().max() < 4 * math.sqrt(0.3 * 0.7 / 4000)
 
 
-@pytest.mark.parametrize(("p", "q", "name"), [(-0.1, 0.5, "p"), (0.5, 1.1, "q"), (math.nan, 0, "p")])
+@pytest.mark.parametrize(
+    ("p", "q", "name"), [(-0.1, 0.5, "p"), (0.5, 1.1, "q"), (math.nan, 0, "p")]
+)
 def test_a_rate_out_of_range_is_refused(p, q, name):
     with pytest.raises(ValueError, match=rf"^{name} must lie in \[0, 1\], not"):
         kept_positions(torch.zeros(1, 2), p, q)
