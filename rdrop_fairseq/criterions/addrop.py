@@ -92,5 +92,5 @@ class ADDropCriterion(FairseqCriterion):
 
 def share_of(masks: list) -> Tensor:
     """The share of the keys, over all queries, heads and layers, that masks drop."""
-    dropped = sum(mask.sum() for mask, _ in masks)
-    return dropped / sum(keys.expand_as(mask).sum() for mask, keys in masks)
+    keys = sum(mask.is_key.expand_as(mask.dropped).sum() for mask in masks)
+    return sum(mask.dropped.sum() for mask in masks) / keys

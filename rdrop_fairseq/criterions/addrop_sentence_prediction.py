@@ -5,6 +5,7 @@ from fairseq.criterions.sentence_prediction import (
     SentencePredictionConfig,
     SentencePredictionCriterion,
 )
+from torch import Tensor
 
 from rdrop_fairseq.criterions.addrop import ADDropCriterion
 from rdrop_fairseq.options import ADDROP, config_class
@@ -12,6 +13,15 @@ from rdrop_fairseq.options import ADDROP, config_class
 ADDropSentencePredictionConfig = config_class(
     "ADDropSentencePredictionConfig", SentencePredictionConfig, ADDROP
 )
+
+
+def sentence_scores(criterion: SentencePredictionCriterion, model, sample) -> Tensor:
+    """``(B, classes)``, the logits of one pass of the model; ``(B, 1)`` for regression."""
+    return model(
+        **sample["net_input"],
+        features_only=True,
+        classification_head_name=criterion.classification_head_name,
+    )[0]
 
 
 @register_criterion("addrop_sentence_prediction", dataclass=ADDropSentencePredictionConfig)
@@ -22,15 +32,8 @@ class ADDropSentencePredictionCriterion(ADDropCriterion, SentencePredictionCrite
     that of the outputs themselves.
     """
 
+    scores = sentence_scores
+
     def __init__(self, cfg, task):
         super().__init__(cfg, task)
         self.set_up(cfg)
-
-    def scores(self, model, sample):
-        """``(B, classes)``, the logits; ``(B, 1)`` for regression."""
-        logits, _ = model(
-            **sample["net_input"],
-            features_only=True,
-            classification_head_name=self.classification_head_name,
-        )
-        return logits

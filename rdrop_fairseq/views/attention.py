@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import math
 from functools import partial
-from typing import Callable
+from typing import Callable, NamedTuple
 
 import torch
 from fairseq import utils
@@ -22,6 +22,15 @@ from rdrop_fairseq.views.passes import TwoPasses
 MASKED = -5e3  # fairseq's masks add minus infinity, -1e8, or -1e4 in half precision
 
 
+class LayerMask(NamedTuple):
+    """What one layer loses in a pass; each broadcasts to ``(B, H, T, S)``."""
+
+    attributions: Tensor
+    is_key: Tensor
+    """Where a query can attend to."""
+    dropped: Tensor
+
+
 class AttentionDrop:
     """Attention dropout driven by attribution (Yang et al., NeurIPS 2022).
 
@@ -32,6 +41,8 @@ class AttentionDrop:
     def __init__(self, cfg):
         self.p, self.q, self.steps = cfg.addrop_p, cfg.addrop_q, cfg.addrop_steps
         self.attribution = str(cfg.addrop_attribution)
+        if self.attribution == "random":  # no ranking: every key is a candidate
+            self.p, self.q = 1.0, self.p * self.q
         self.attention = str(cfg.addrop_attention)
         self.numbers = None
         if cfg.addrop_layers != "all":
@@ -47,8 +58,7 @@ class AttentionDrop:
                 the highest of a row is its pseudo-label.
 
         Yields:
-            A list that grows by the mask of each layer in such a pass: ``(B, H, T, S)`` of bool,
-            true where a key was dropped, and the keys, which broadcast to that shape.
+            A list that grows by the :class:`LayerMask` of each layer in such a pass.
         """
         layers = self.layers(model)
         attributions = self.attributions(layers, scores)
@@ -61,11 +71,11 @@ class AttentionDrop:
             yield masks
 
     def _mask(self, attributions, masks, shape, is_key, device):
-        p, q = self.p, self.q
-        if self.attribution == "random":
-            attributions, p, q = torch.rand(shape, device=device), 1.0, p * q
-        kept = kept_positions(attributions.view(shape), p, q, is_key)
-        masks.append((~kept, is_key))
+        if attributions is None:
+            attributions = torch.rand(shape, device=device)
+        attributions = attributions.view(shape)
+        kept = kept_positions(attributions, self.p, self.q, is_key)
+        masks.append(LayerMask(attributions, is_key, ~kept))
         return kept
 
     def attributions(self, layers: list, scores: Callable[[], Tensor]) -> dict:

@@ -84,7 +84,7 @@ def masks_of(setup, sample=None, seed=3):
 
     def observed(attributions, masks, *arguments):
         kept = original(drop, attributions, masks, *arguments)
-        found.append(masks[-1][0])
+        found.append(masks[-1].dropped)
         return kept
 
     drop._mask = observed

@@ -62,7 +62,7 @@ def state_of(model):
 def minus_infinity(layers, masks):
     """PyTorch's fused attention with a mask of its own for every sentence and head."""
     with contextlib.ExitStack() as hooks:
-        for layer, (dropped, keys) in zip(layers, masks):
+        for layer, (_, keys, dropped) in zip(layers, masks):
 
             def change(layer, args, kwargs, hidden=dropped | ~keys):
                 logits = torch.zeros(hidden.shape, dtype=torch.float64)
@@ -79,7 +79,7 @@ def minus_infinity(layers, masks):
 def renormalised(layers, masks):
     """fairseq's own attention, whose probabilities are multiplied by the mask and renormalised."""
     with own_path(layers), contextlib.ExitStack() as hooks:
-        for layer, (dropped, _) in zip(layers, masks):
+        for layer, (_, _, dropped) in zip(layers, masks):
 
             def change(dropout, inputs, dropped=dropped):
                 attention = inputs[0] * ~dropped.flatten(0, 1)
@@ -122,7 +122,7 @@ def test_the_keys_are_those_that_a_query_can_see(two_layers, kind):
     visible = side.ne(PAD)[:, None, None]
     if kind == "decoder":
         visible = visible & torch.ones(side.size(1), side.size(1)).tril().bool()
-    for dropped, keys in masks:
+    for _, keys, dropped in masks:
         assert torch.equal(keys.expand_as(dropped), visible.expand_as(dropped))
         # with p and q of 1 each row loses all but one
         left = (visible & ~dropped).sum(-1)
@@ -224,7 +224,7 @@ def test_random_attribution_drops_p_q_of_the_keys_and_makes_no_first_pass(two_la
         torch.manual_seed(seed)
         with drop.dropped(setup.model, lambda: pytest.fail("a first pass")) as masks:
             logits_of(setup)
-        for dropped, keys in masks:
+        for _, keys, dropped in masks:
             long = keys.expand_as(dropped).sum(-1, keepdim=True) > 5  # none loses all its keys
             counts += torch.stack([(dropped & long).sum(), (keys & long).expand_as(dropped).sum()])
     dropped, total = counts.tolist()
@@ -291,7 +291,7 @@ def test_the_mask_is_that_of_the_attributions(two_layers):
     torch.manual_seed(3)
     with drop.dropped(setup.model, setup.scores) as masks:
         logits_of(setup)
-    ((dropped, keys),) = masks
+    ((_, keys, dropped),) = masks
     attributions = drop.attributions([layer], setup.scores)[layer].view(dropped.shape)
     torch.manual_seed(3)
     assert torch.equal(dropped, ~kept_positions(attributions, 0.4, 0.6, keys))
