@@ -1,6 +1,7 @@
 """AD-DROP's two passes of a fairseq model: see the attention in the first, mask it in the second.
 
 All is done from outside, with hooks on fairseq's ``MultiheadAttention``, and undone afterwards.
+fairseq is imported where it is needed, since importing it registers the criteria, which need this.
 """
 
 import contextlib
@@ -10,8 +11,6 @@ from functools import partial
 from typing import Callable, NamedTuple
 
 import torch
-from fairseq import utils
-from fairseq.modules import MultiheadAttention
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -80,6 +79,8 @@ class AttentionDrop:
 
     def attributions(self, layers: list, scores: Callable[[], Tensor]) -> dict:
         """``{layer: (B * H, T, S)}``, for those layers that the first pass does not skip."""
+        from fairseq import utils
+
         if self.attribution == "random":
             return {}
         if self.attribution == "attention":
@@ -101,6 +102,8 @@ class AttentionDrop:
 
     def _gradient_at(self, scores, labels, state, layer, scale) -> Tensor:
         """``dt/dA`` of one layer at ``scale * A``, with the dropout masks of the first pass."""
+        from fairseq import utils
+
         later = utils.get_rng_state()
         utils.set_rng_state(state)
         with torch.enable_grad(), recorded([layer], scale) as seen:
@@ -114,6 +117,8 @@ class AttentionDrop:
         Raises:
             NotImplementedError: the model has none, lacks a layer, or hides its attention.
         """
+        from fairseq.modules import MultiheadAttention
+
         side = "encoder" if self.attention == "encoder" else "decoder"
         inside = getattr(model, side, None)
         kind = "encoder_decoder_attention" if self.attention == "cross" else "self_attention"
@@ -208,7 +213,7 @@ def recorded(layers: list, scale: float = 1.0):
 
 
 @contextlib.contextmanager
-def masked(layer: MultiheadAttention, mask: Callable):
+def masked(layer: torch.nn.Module, mask: Callable):
     """Set the logits of a layer to minus infinity where a mask is false.
 
     Before the softmax, so that a row whose other probabilities are tiny keeps a gradient that half

@@ -5,6 +5,7 @@ candidate (among the highest attributions of its row), crossed out where it is d
 """
 
 import argparse
+import logging
 import sys
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ class Map(NamedTuple):
 def main(argv=None):
     from rdrop_fairseq.options import ATTENTION_DROP
 
+    logging.disable(logging.INFO)  # fairseq's
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="of fairseq-train with any criterion")
     parser.add_argument("data", type=Path, help="the folder that fairseq-train was given")
@@ -84,7 +86,7 @@ def attention_maps(args) -> tuple:
     for number, attention, mask in zip(drop.numbers or range(len(layers)), seen.values(), masks):
         among = candidates(mask.attributions, drop.p, mask.is_key)
         title = f"layer {number}, head {head}"
-        maps.append(Map(title, attention[head], among[0, head], mask.dropped[0, head]))
+        maps.append(Map(title, attention[head].detach(), among[0, head], mask.dropped[0, head]))
     return (*axes_words(args.addrop_attention, task, sample["net_input"]), maps)
 
 
