@@ -45,7 +45,7 @@ class AttentionDrop:
         self.attention = str(cfg.addrop_attention)
         self.numbers = None
         if cfg.addrop_layers != "all":
-            self.numbers = [int(number) for number in cfg.addrop_layers.split(",")]
+            self.numbers = list(dict.fromkeys(map(int, cfg.addrop_layers.split(","))))
 
     @contextlib.contextmanager
     def dropped(self, model: torch.nn.Module, scores: Callable[[], Tensor]):
@@ -94,10 +94,12 @@ class AttentionDrop:
         if self.attribution == "gradient":
             found = gradients(rows.gather(-1, labels).float().sum(), list(seen.values()))
             return dict(zip(seen, found))
+        attentions = {layer: attention.detach() for layer, attention in seen.items()}
+        del rows, seen  # and with them the graph of the first pass
         at = partial(self._gradient_at, scores, labels, state)
         return {
             layer: integrated_gradient(attention, partial(at, layer), self.steps)
-            for layer, attention in seen.items()
+            for layer, attention in attentions.items()
         }
 
     def _gradient_at(self, scores, labels, state, layer, scale) -> Tensor:
