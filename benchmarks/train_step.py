@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time and memory of whole fairseq updates: plain, on a doubled batch, and both R-Drops."""
+"""Time and memory of whole fairseq updates: plain, on a doubled batch, both R-Drops, AD-DROP."""
 
 from functools import partial
 from typing import NamedTuple
@@ -25,12 +25,22 @@ from rdrop_fairseq.views.repeat import repeat_sample
 PLAIN = ("label_smoothed_cross_entropy",)
 SINGLE, DOUBLED, BUILTIN = "plain", "plain, doubled batch", "fairseq's R-Drop"
 RDROP = ("rdrop_label_smoothed_cross_entropy", "--reg-alpha=5")
+ADDROP = ("addrop_label_smoothed_cross_entropy", "--no-cross-tuning")
 VARIANTS = {
     SINGLE: PLAIN,
     DOUBLED: PLAIN,
     BUILTIN: ("label_smoothed_cross_entropy_with_rdrop", "--rdrop-alpha=5"),
     "fused from features": RDROP,
     "reference": (*RDROP, "--rdrop-loss=reference"),
+    "AD-DROP": ADDROP,
+    "AD-DROP, attention": (*ADDROP, "--addrop-attribution=attention"),
+    "AD-DROP, random": (*ADDROP, "--addrop-attribution=random"),
+    "AD-DROP, integrated, one layer": (
+        *ADDROP,
+        "--addrop-attribution=integrated",
+        "--addrop-layers=0",
+    ),
+    "R-Drop with AD-DROP": (*RDROP, "--rdrop-second-view=addrop"),
 }
 PRECISION = {"float32": (), "float16": ("--fp16",), "bfloat16": ("--bf16",)}
 # Mean and standard deviation of the logarithm of a sentence's length: IWSLT14 German-English, BPE.
@@ -147,7 +157,8 @@ def main():
     parser.add_argument("--max-tokens", type=int, default=4096, help="as in fairseq-train")
     parser.add_argument("--no-memory", action="store_true", help="measure time alone")
     known = [name for name, words in VARIANTS.items() if words[0] in CRITERION_REGISTRY]
-    parser.add_argument("--variants", nargs="+", default=known, choices=known)
+    default = [name for name in known if "AD-DROP" not in name]
+    parser.add_argument("--variants", nargs="+", default=default, choices=known)
     args = parser.parse_args()
     if args.quick:
         args.classes, args.max_tokens, args.repeats, args.no_memory = 4000, 256, 2, True

@@ -21,6 +21,13 @@ from rdrop_fairseq.options import RDROP_KERNEL
 
 KERNELS = {"torch": "elementwise part in PyTorch", "triton": "elementwise part in Triton"}
 
+REPLICAS = {
+    "DistributedDataParallel",
+    "DistributedTimeoutWrapper",
+    "LegacyDistributedDataParallel",
+    "ModuleProxyWrapper",
+}
+
 
 class LogitsHead:
     """The model makes its logits itself."""
@@ -188,12 +195,27 @@ def has_hooks(module: torch.nn.Module) -> bool:
 
 def unwrapped(model: torch.nn.Module) -> Optional[torch.nn.Module]:
     """The model inside fairseq's wrappers, or ``None`` if one of them hides its weights."""
-    replicas = {"ModuleProxyWrapper", "LegacyDistributedDataParallel", "DistributedDataParallel"}
-    while type(model).__name__ in replicas | {"DistributedTimeoutWrapper"}:
+    while type(model).__name__ in REPLICAS:
         if getattr(model, "find_unused_parameters", False) is True:
             return None
         model = model.module
     return None if type(model).__name__ == "FullyShardedDataParallel" else model
+
+
+def without_replica(model: torch.nn.Module) -> torch.nn.Module:
+    """The model inside fairseq's wrappers, for a pass of which they must know nothing.
+
+    Raises:
+        NotImplementedError: the weights are sharded, and only the wrapper can make a pass.
+    """
+    while type(model).__name__ in REPLICAS:
+        model = model.module
+    if type(model).__name__ == "FullyShardedDataParallel":
+        raise NotImplementedError(
+            "AD-DROP needs a pass of the whole model, which --ddp-backend fully_sharded does not "
+            "give: train with another backend"
+        )
+    return model
 
 
 def takes_features_only(model: torch.nn.Module) -> bool:

@@ -6,6 +6,7 @@ The command line, the check of a value, the config dataclass and the README's ta
 import argparse
 import dataclasses
 import math
+import re
 from typing import Any, Callable, NamedTuple, Optional
 
 
@@ -49,6 +50,9 @@ class Option(NamedTuple):
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Add the option to a command line."""
+        if self.type is bool:
+            parser.add_argument(self.flag, action="store_true", help=self.help)
+            return
         parser.add_argument(
             self.flag,
             type=str if self.choices else self.parse,  # argparse itself checks choices
@@ -189,12 +193,98 @@ VIEW_CUTOFF = Option(
     lambda value: 0 <= value < 1,
     "lie in [0, 1)",
 )
+RDROP_SECOND_VIEW = Option(
+    "rdrop_second_view",
+    str,
+    "dropout",
+    "how the second pass differs: dropout, by its dropout masks alone; addrop, AD-DROP also drops "
+    "attention positions in it, which takes a pass more to find them",
+    "the second view",
+    range="be dropout or addrop",
+    choices=("dropout", "addrop"),
+)
+ADDROP_P = Option(
+    "addrop_p",
+    float,
+    0.3,
+    "AD-DROP: share p of the keys of each query and head that may be dropped, those with the "
+    "highest attribution (ceil(p L) of L keys)",
+    "the share of candidates",
+    lambda value: 0 <= value <= 1,
+    "lie in [0, 1]",
+)
+ADDROP_Q = Option(
+    "addrop_q",
+    float,
+    0.2,
+    "AD-DROP: probability q with which each of these is dropped",
+    "the probability of dropping a candidate",
+    lambda value: 0 <= value <= 1,
+    "lie in [0, 1]",
+)
+ADDROP_ATTRIBUTION = Option(
+    "addrop_attribution",
+    str,
+    "gradient",
+    "AD-DROP: what ranks the keys; gradient (GA); integrated (IGA), --addrop-steps passes for each "
+    "layer; attention (AA), the attention itself; random (RA), nothing: each key is dropped with "
+    "probability p q",
+    "the attribution",
+    range="be gradient, integrated, attention or random",
+    choices=("gradient", "integrated", "attention", "random"),
+)
+ADDROP_LAYERS = Option(
+    "addrop_layers",
+    str,
+    "all",
+    "AD-DROP: the layers whose attention is dropped, all or numbers from 0 on, as in 0,1,5",
+    "the layers",
+    lambda value: re.fullmatch(r"all|\d+(,\d+)*", value),
+    "be all, or numbers like 0,1,5",
+)
+ADDROP_ATTENTION = Option(
+    "addrop_attention",
+    str,
+    "encoder",
+    "AD-DROP: which attention is dropped: encoder or decoder, its self-attention; cross, the "
+    "decoder's attention over the source",
+    "the attention",
+    range="be encoder, decoder or cross",
+    choices=("encoder", "decoder", "cross"),
+)
+ADDROP_STEPS = Option(
+    "addrop_steps",
+    int,
+    20,
+    "AD-DROP: steps of the integrated gradient",
+    "the steps of the integrated gradient",
+    lambda value: value >= 1,
+    "be 1 or more",
+)
+NO_CROSS_TUNING = Option(
+    "no_cross_tuning",
+    bool,
+    False,
+    "drop attention in every epoch; by itself epochs alternate, and the first one is plain",
+)
 
 LOSS = (RDROP_LOSS, RDROP_CHUNK_SIZE, RDROP_CHUNK_MEMORY, RDROP_KERNEL)
 """How the loss is computed."""
 SCHEDULE = (RDROP_START_UPDATE, RDROP_RAMP_UPDATES, RDROP_EVERY, RDROP_SHARE)
 """When there is a second pass, and for which sentences."""
-RDROP = (REG_ALPHA, *SCHEDULE, RDROP_VIEWS, RDROP_SECOND_DROPOUT, VIEW_CUTOFF, *LOSS)
+ATTENTION_DROP = (
+    ADDROP_P,
+    ADDROP_Q,
+    ADDROP_ATTRIBUTION,
+    ADDROP_LAYERS,
+    ADDROP_ATTENTION,
+    ADDROP_STEPS,
+)
+"""Which attention positions AD-DROP drops."""
+ADDROP = (*ATTENTION_DROP, NO_CROSS_TUNING)
+"""What AD-DROP adds to the options of the fairseq criterion that it extends."""
+SECOND_VIEW = (RDROP_SECOND_DROPOUT, RDROP_SECOND_VIEW, *ATTENTION_DROP)
+RDROP = (REG_ALPHA, *SCHEDULE, RDROP_VIEWS, VIEW_CUTOFF, *SECOND_VIEW, *LOSS)
 """What R-Drop adds to the options of the fairseq criterion that it extends."""
 SIMCUT = (
     REG_ALPHA._replace(

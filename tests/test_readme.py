@@ -16,8 +16,8 @@ from rdrop_fairseq.criterions.rdrop_label_smoothed_cross_entropy import (
 from rdrop_fairseq.criterions.simcut_label_smoothed_cross_entropy import (
     SimCutLabelSmoothedCrossEntropyCriterionConfig,
 )
+from rdrop_fairseq.options import ADDROP, ATTENTION_DROP, SIMCUT
 from rdrop_fairseq.options import RDROP as OPTIONS
-from rdrop_fairseq.options import SIMCUT
 
 DEFAULTS = {option.name: option.default for option in OPTIONS}
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -61,10 +61,41 @@ def test_the_section_on_simcut_has_its_options_and_defaults():
     others = [option for option in SIMCUT if option.default != DEFAULTS[option.name]]
     for option in others:
         assert f"`{option.flag}` {option.default:g}" in section
-    lacks = rdrop - {option.name for option in SIMCUT}
+    assert "[AD-DROP](#ad-drop)" in section
+    of_addrop = {option.name for option in ATTENTION_DROP}
+    lacks = rdrop - {option.name for option in SIMCUT} - of_addrop
     assert all(f"`--{name.replace('_', '-')}`" in section for name in lacks)
     fields = dataclasses.fields(SimCutLabelSmoothedCrossEntropyCriterionConfig)
     assert {option.name for option in SIMCUT} <= {field.name for field in fields}
+
+
+def test_the_section_on_addrop_has_its_options_and_a_command_for_fairseq_train():
+    from fairseq import options
+
+    (section,) = re.findall(r"^### AD-DROP\n(.*?)^### ", README, re.MULTILINE | re.DOTALL)
+    assert all(f"`{option.flag}`" in section for option in ADDROP)
+    (command,) = re.findall(r"^fairseq-train \.\.\. (.*?)\n```", section, re.MULTILINE | re.DOTALL)
+    words = command.replace("\\\n", " ").split()
+    arguments = options.parse_args_and_arch(
+        options.get_training_parser(), ["data-bin", "--arch=transformer_iwslt_de_en", *words]
+    )
+    assert (arguments.addrop_p, arguments.addrop_q) == (0.6, 0.1)
+
+
+def test_the_example_of_addrop_without_fairseq_runs():
+    (example,) = (block for block in code_blocks("python") if "attention_mask" in block)
+    torch.manual_seed(1)
+
+    def model(x, logits_mask=0):
+        attention = (x @ x.transpose(1, 2) + logits_mask).softmax(-1)
+        return (attention @ x).mean(1), attention
+
+    names = {"model": model, "batch": torch.randn(2, 5, 3, requires_grad=True)}
+    names["is_key"] = (torch.arange(5) < torch.tensor([[5], [3]]))[:, None]
+    exec(example, names)
+    assert names["kept"].shape == (2, 5, 5)
+    assert not names["kept"].all()
+    assert names["logits"].isfinite().all()
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)

@@ -146,6 +146,14 @@ PATCHES = (
         "`--rdrop-start-update`, `--rdrop-ramp-updates` and `--rdrop-every` need.",
     ),
     Patch(
+        "fairseq.trainer:Trainer.begin_epoch",
+        training.tell_criterion_the_epoch,
+        always,
+        EVERY,
+        "The criterion does not know the number of the epoch, which the cross-tuning of AD-DROP "
+        "needs.",
+    ),
+    Patch(
         "fairseq.trainer:torch",
         training.torch_without_gpu,
         always,

@@ -62,6 +62,22 @@ def tell_criterion_the_update(train_step):
     return train_step_with_number
 
 
+def tell_criterion_the_epoch(begin_epoch):
+    """fairseq tells the number of the epoch to the task only, never to the criterion.
+
+    It begins every epoch here, on every rank, and so the rest of one after a resume.
+    """
+
+    @functools.wraps(begin_epoch)
+    def begin_epoch_with_number(trainer, epoch):
+        criterion = trainer.get_criterion()
+        if hasattr(criterion, "set_epoch"):
+            criterion.set_epoch(epoch)
+        return begin_epoch(trainer, epoch)
+
+    return begin_epoch_with_number
+
+
 def torch_without_gpu(torch):
     """Every fairseq moves a tensor to the GPU when fp16 overflows, even with ``--cpu``.
 

@@ -1,10 +1,21 @@
 """What R-Drop and SimCut share on top of fairseq's ``label_smoothed_cross_entropy``."""
 
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
+from torch import Tensor
 
 from rdrop_fairseq.criterions.base import RDropCriterion
 from rdrop_fairseq.heads import choose_head
 from rdrop_fairseq.options import LABEL_SMOOTHING
+
+
+def token_scores(criterion: LabelSmoothedCrossEntropyCriterion, model, sample) -> Tensor:
+    """``(N, V)``, the log-probabilities at the target tokens that count, of one pass of the model.
+
+    The targets themselves say nothing but where padding is.
+    """
+    net_output = model(**sample["net_input"])
+    log_probs, target = criterion.get_lprobs_and_target(model, net_output, sample)
+    return log_probs[target.ne(criterion.padding_idx)]
 
 
 class LabelSmoothedViewsCriterion(RDropCriterion, LabelSmoothedCrossEntropyCriterion):

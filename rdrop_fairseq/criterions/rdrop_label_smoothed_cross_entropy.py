@@ -1,14 +1,16 @@
 """R-Drop on top of fairseq's ``label_smoothed_cross_entropy``."""
 
+from functools import partial
+
 from fairseq.criterions import register_criterion
 from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterionConfig,
 )
 
-from rdrop_fairseq.criterions.label_smoothed import LabelSmoothedViewsCriterion
+from rdrop_fairseq.criterions.label_smoothed import LabelSmoothedViewsCriterion, token_scores
 from rdrop_fairseq.losses.interface import rdrop_weights
 from rdrop_fairseq.options import RDROP, config_class
-from rdrop_fairseq.views.rates import choose_views
+from rdrop_fairseq.views.choice import choose_views
 
 RDropLabelSmoothedCrossEntropyCriterionConfig = config_class(
     "RDropLabelSmoothedCrossEntropyCriterionConfig", LabelSmoothedCrossEntropyCriterionConfig, RDROP
@@ -24,7 +26,7 @@ class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedViewsCriterion):
     Liang et al., NeurIPS 2021, eq. 4.
 
     Raises:
-        ValueError: an option out of range, or a second dropout rate with more than two passes.
+        ValueError: an option out of range, or a second pass of its own among more than two.
     """
 
     options = RDROP
@@ -32,4 +34,4 @@ class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedViewsCriterion):
     def __init__(self, cfg, task):
         super().__init__(cfg, task)
         self.weights = rdrop_weights(cfg.rdrop_views)
-        self.views = choose_views(cfg)
+        self.views = choose_views(cfg, partial(token_scores, self))

@@ -14,7 +14,7 @@ from rdrop_fairseq.heads import SentenceHead
 from rdrop_fairseq.losses.interface import rdrop_weights
 from rdrop_fairseq.losses.sentences import classification_loss, regression_loss
 from rdrop_fairseq.options import SENTENCES, config_class
-from rdrop_fairseq.views.rates import choose_views
+from rdrop_fairseq.views.choice import choose_views
 
 RDropSentencePredictionConfig = config_class(
     "RDropSentencePredictionConfig", SentencePredictionConfig, SENTENCES

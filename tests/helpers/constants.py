@@ -12,6 +12,7 @@ TINY_TRANSFORMER = (
     *("--encoder-embed-dim=16", "--encoder-ffn-embed-dim=32", "--encoder-attention-heads=2"),
     *("--decoder-embed-dim=16", "--decoder-ffn-embed-dim=32", "--decoder-attention-heads=2"),
 )
+SIZES_OF_TWO_LAYERS = ("--encoder-layers=2", "--decoder-layers=2")
 TIED = "--share-all-embeddings"
 NO_DROPOUT = ("--dropout=0", "--attention-dropout=0", "--activation-dropout=0")
 RDROP = ("--criterion=rdrop_label_smoothed_cross_entropy", "--label-smoothing=0.1")

@@ -86,6 +86,11 @@ DROPOUT = (
 )
 # Without dropout and cutoff nothing is random, so that one process is the gold here too.
 SCHEDULED = ("--rdrop-start-update=2", "--rdrop-ramp-updates=6", "--rdrop-every=3")
+# With q = 1 every candidate is dropped. Of two epochs the second has AD-DROP.
+ADDROP = (
+    *("--criterion=addrop_label_smoothed_cross_entropy", "--addrop-p=0.5", "--addrop-q=1"),
+    *("--update-freq=1", *TWO_EPOCHS),
+)
 SHARED = ("--rdrop-share=0.05", "--view-cutoff=0.2")  # of 16 sentences: one or none
 RANDOM = {
     "dropout": DROPOUT,
@@ -117,7 +122,8 @@ def one_process_trainings():
         for embeddings in EMBEDDINGS
         for update_freq in UPDATE_FREQ
     }
-    return {**trainings, "schedule": (*trainings["untied 1"], *SCHEDULED)}
+    addrop = (*SGD_TRAINING, *ADDROP, "--update-freq=2")
+    return {**trainings, "schedule": (*trainings["untied 1"], *SCHEDULED), "addrop": addrop}
 
 
 def two_rank_trainings():
@@ -132,7 +138,8 @@ def two_rank_trainings():
         f"schedule {backend}": (*SGD_TRAINING, *TWO_EPOCHS, *SCHEDULED, *BACKENDS[backend])
         for backend in BACKENDS
     }
-    return {**trainings, **schedules, **RANDOM}
+    addrop = {f"addrop {name}": (*SGD_TRAINING, *ADDROP, *BACKENDS[name]) for name in BACKENDS}
+    return {**trainings, **schedules, **addrop, **RANDOM}
 
 
 def finish(processes, outputs):
@@ -226,6 +233,17 @@ def test_two_ranks_follow_a_schedule_as_one_process_does(one_process, two_ranks,
     alphas = [[float(u["rdrop_alpha"]) for u in updates(t.output)] for t in (gold, both)]
     ramp = [0.833, 0, 0, 3.333, 0, 0, 5, 0, 0, 5, 0, 0]
     assert alphas[0] == alphas[1] == [0, 0, *ramp]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_ranks_drop_the_attention_that_one_process_drops(one_process, two_ranks, backend):
+    gold, both = one_process["addrop"], two_ranks[f"addrop {backend}"]
+    expected = weights(gold.folder / "0")
+    for rank in ("0", "1"):
+        torch.testing.assert_close(weights(both.folder / rank), expected, rtol=1e-4, atol=1e-5)
+    for training in (gold, both):
+        shares = [float(update["addrop_share"]) for update in updates(training.output)]
+        assert [share > 0 for share in shares] == [False] * 7 + [True] * 7
 
 
 @pytest.mark.parametrize("name", ["share", "two rates", "simcut"])

@@ -8,7 +8,7 @@ from fairseq import options as fairseq_options
 from helpers.constants import TINY_TRANSFORMER
 
 import rdrop_fairseq  # noqa: F401  (registers the criteria)
-from rdrop_fairseq.options import RDROP, SIMCUT
+from rdrop_fairseq.options import ADDROP, RDROP, SIMCUT
 
 OUT_OF_RANGE = {
     "reg_alpha": (-1.0, math.nan, math.inf),
@@ -19,6 +19,14 @@ OUT_OF_RANGE = {
     "rdrop_views": (1, 0),
     "rdrop_second_dropout": (1.0, -0.1, math.nan),
     "view_cutoff": (1.0, -0.1, math.nan),
+    "rdrop_second_view": ("cutoff",),
+    "addrop_p": (-0.1, 1.1, math.nan),
+    "addrop_q": (-0.1, 1.1, math.nan),
+    "addrop_attribution": ("GA",),
+    "addrop_layers": ("-1", "0,", "first"),
+    "addrop_attention": ("self",),
+    "addrop_steps": (0,),
+    "no_cross_tuning": (),  # has no value
     "rdrop_chunk_size": (0,),
     "rdrop_chunk_memory": (0,),
     "rdrop_kernel": ("cuda",),
@@ -27,7 +35,7 @@ OUT_OF_RANGE = {
 }
 CRITERIA = {
     f"{name}_label_smoothed_cross_entropy": options
-    for name, options in {"rdrop": RDROP, "simcut": SIMCUT}.items()
+    for name, options in {"rdrop": RDROP, "simcut": SIMCUT, "addrop": ADDROP}.items()
 }
 CASES = [
     (criterion, option, value)

@@ -1,0 +1,96 @@
+"""What AD-DROP adds to a criterion of fairseq."""
+
+import logging
+from functools import partial
+
+from fairseq.criterions import FairseqCriterion
+from fairseq.logging import metrics
+from torch import Tensor
+
+from rdrop_fairseq.heads import without_replica
+from rdrop_fairseq.options import ADDROP
+from rdrop_fairseq.views.attention import AttentionDrop
+
+logger = logging.getLogger(__name__)
+
+
+class ADDropCriterion(FairseqCriterion):
+    """AD-DROP (Yang et al., NeurIPS 2022); comes before the fairseq criterion that it extends.
+
+    That criterion does everything in validation and in plain epochs, and makes the loss of the
+    second pass. A subclass says in :meth:`scores` what the pseudo-labels are taken from.
+
+    Raises:
+        ValueError: an option out of range.
+    """
+
+    options = ADDROP
+    _epoch = None
+
+    @classmethod
+    def add_args(cls, parser):
+        """Add the options; one that is out of range ends the program in a sentence."""
+        for option in cls.options:
+            option.add_to(parser)
+        super().add_args(parser)  # which adds those that are not there yet
+
+    def set_up(self, cfg) -> None:
+        """Check and keep the options."""
+        for option in self.options:
+            option.check(getattr(cfg, option.name))
+        self.attention_drop = AttentionDrop(cfg)
+        self.cross_tuning = not cfg.no_cross_tuning
+
+    def scores(self, model, sample) -> Tensor:
+        """``(N, C)``, a row for each prediction, of one pass of the model without its wrapper.
+
+        The gold labels must have no influence on it.
+        """
+        raise NotImplementedError
+
+    def forward(self, model, sample, reduce=True):
+        """As the criterion that this one extends, in training with attention positions dropped."""
+        if not model.training:
+            return super().forward(model, sample, reduce=reduce)
+        inner = without_replica(model)
+        self.attention_drop.layers(inner)  # what is refused is refused now, not in a later epoch
+        if not self.drops_now():
+            loss, sample_size, log = super().forward(model, sample, reduce=reduce)
+            log["addrop_share"] = 0
+            return loss, sample_size, log
+        with self.attention_drop.dropped(inner, partial(self.scores, inner, sample)) as masks:
+            loss, sample_size, log = super().forward(model, sample, reduce=reduce)
+        log["addrop_share"] = share_of(masks) * sample_size
+        return loss, sample_size, log
+
+    def set_epoch(self, epoch: int) -> None:
+        """Learn the number of the epoch, which the trainer tells (``compat/training.py``)."""
+        self._epoch = epoch
+
+    def drops_now(self) -> bool:
+        """Whether attention is dropped: with cross-tuning in every second epoch."""
+        if not self.cross_tuning:
+            return True
+        if self._epoch is None:
+            raise RuntimeError(
+                "cross-tuning needs the number of the epoch, which fairseq's trainer tells only "
+                "when patched: train without RDROP_FAIRSEQ_PATCHES=off, or with --no-cross-tuning"
+            )
+        return self._epoch % 2 == 0  # fairseq's first epoch is 1
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs) -> None:
+        """Log what the parent class logs and, in training, the share of keys that are dropped."""
+        super().reduce_metrics(logging_outputs)
+        if any("addrop_share" in log for log in logging_outputs):
+            share, size = (
+                sum(log.get(key, 0) for log in logging_outputs)
+                for key in ("addrop_share", "sample_size")
+            )
+            metrics.log_scalar("addrop_share", share / size, size, round=3)
+
+
+def share_of(masks: list) -> Tensor:
+    """The share of the keys, over all queries, heads and layers, that masks drop."""
+    keys = sum(mask.is_key.expand_as(mask.dropped).sum() for mask in masks)
+    return sum(mask.dropped.sum() for mask in masks) / keys

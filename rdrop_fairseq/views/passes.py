@@ -1,0 +1,56 @@
+"""A second view from a pass of its own, where one pass for both cannot make them differ."""
+
+from typing import Callable, Optional
+
+import torch
+from torch import Tensor
+
+from rdrop_fairseq.views.cutoff import cut_tokens
+from rdrop_fairseq.views.repeat import Group, RepeatedViews, repeat_sample
+
+
+class TwoPasses(RepeatedViews):
+    """Two views from two passes. A subclass says how the second pass differs."""
+
+    option: str
+    """Of the command line, which asks for these views."""
+
+    def __init__(self, cutoff: float = 0.0):
+        super().__init__(2, cutoff)
+
+    def second_pass(self, model: torch.nn.Module, sample: dict):
+        """A context in which the model makes its second pass, over this sample."""
+        raise NotImplementedError
+
+    def check(self, model: torch.nn.Module, share: float) -> None:
+        """Refuse, too, models whose second pass would fail or be that of the first.
+
+        Raises:
+            NotImplementedError: with what to do.
+        """
+        super().check(model, share)
+        if any(hasattr(module, "precheckpoint_forward") for module in model.modules()):
+            raise NotImplementedError(
+                f"{self.option} does not go with --checkpoint-activations, which computes "
+                "both passes again as if they were the first: train without one of them"
+            )
+        if share < 1 and any(isinstance(module, torch.nn.RNNBase) for module in model.modules()):
+            raise NotImplementedError(
+                f"{self.option} does not go with --rdrop-share for this model, since "
+                "fairseq's LSTM needs the longest sentence in each pass: train without one of them"
+            )
+
+    def groups(self, model, run: Callable, sample: dict, chosen: Optional[Tensor]) -> list:
+        """As those of the parent class."""
+        first = run(sample)
+        if chosen is None:
+            chosen = torch.ones(len(first), dtype=torch.bool)
+        many, one = chosen.nonzero().squeeze(1), (~chosen).nonzero().squeeze(1)
+        groups = [Group(one, first[one.to(first.device)].unsqueeze(0))] if len(one) else []
+        if len(many):
+            again = repeat_sample(sample, chosen.long())
+            cut = cut_tokens(model, self.cutoff, torch.ones(len(many), dtype=torch.bool))
+            with self.second_pass(model, again), cut:
+                second = run(again)
+            groups.append(Group(many, torch.stack([first[many.to(first.device)], second])))
+        return groups

@@ -1,0 +1,79 @@
+"""Draw a heat map of AD-DROP's p and q from finished trainings, as in its paper, to a picture.
+
+The runs are folders whose names end in pP-qQ-seedN, each with a train.log. A cell is the best
+validation value of each run, the mean over the seeds, with their number where it is not one.
+"""
+
+import argparse
+import re
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+try:
+    import matplotlib
+except ImportError:
+    sys.exit("plot_grid.py needs matplotlib: pip install matplotlib")
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+from rdrop_tools.atomic import atomic_file  # noqa: E402
+from rdrop_tools.runs.log import read_entries  # noqa: E402
+
+NAME = re.compile(r"p(\d\.\d+)-q(\d\.\d+)-seed\d+$")
+
+
+def read_grid(folder, metric: str, lowest: bool = False) -> dict:
+    """``{(p, q): [the best value of a run, ...]}`` of the runs in a folder.
+
+    Raises:
+        ValueError: there is no run of such a name, or one without that metric.
+    """
+    grid = defaultdict(list)
+    for run in sorted(Path(folder).iterdir()):
+        if found := NAME.search(run.name):
+            values = [e[metric] for e in read_entries(run / "train.log", "valid") if metric in e]
+            if not values:
+                raise ValueError(f"{run / 'train.log'} has no validation with {metric}")
+            grid[float(found[1]), float(found[2])].append((min if lowest else max)(values))
+    if not grid:
+        raise ValueError(f"{folder} has no run whose name ends in p0.1-q0.1-seed1 or the like")
+    return dict(grid)
+
+
+def draw(grid: dict, metric: str):
+    """Return a figure of a grid, p from left to right and q from below to above."""
+    columns, rows = (sorted({place[side] for place in grid}) for side in (0, 1))
+    mean = {place: sum(values) / len(values) for place, values in grid.items()}
+    cells = [[mean.get((p, q), float("nan")) for p in columns] for q in rows]
+    size = 2.2 + 0.75 * len(columns), 1.6 + 0.6 * len(rows)
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    image = axis.imshow(cells, origin="lower", cmap="Blues", aspect="auto")
+    middle = (min(mean.values()) + max(mean.values())) / 2
+    for (p, q), value in mean.items():
+        seeds = f"\n({len(grid[p, q])} seeds)" if len(grid[p, q]) > 1 else ""
+        colour = "white" if value > middle else "black"
+        place = columns.index(p), rows.index(q)
+        axis.text(*place, f"{value:.4g}{seeds}", ha="center", va="center", color=colour, size=8)
+    axis.set_xticks(range(len(columns)), columns)
+    axis.set_yticks(range(len(rows)), rows)
+    axis.set_xlabel("p, share of candidates")
+    axis.set_ylabel("q, probability of a drop")
+    figure.colorbar(image, label=f"best validation {metric}")
+    return figure
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="of the runs, the --out of train.sh")
+    parser.add_argument("--metric", default="accuracy", help="as in the log (default: accuracy)")
+    parser.add_argument("--lowest", action="store_true", help="the lowest value is the best")
+    parser.add_argument("--out", type=Path, required=True, help="the picture: .png or .svg")
+    args = parser.parse_args(argv)
+    try:
+        figure = draw(read_grid(args.folder, args.metric, args.lowest), args.metric)
+        with atomic_file(args.out) as picture:
+            figure.savefig(picture, dpi=150)
+    except (OSError, ValueError) as error:  # ValueError: an unknown kind of picture, too
+        sys.exit(f"{parser.prog}: {error}")
