@@ -1,14 +1,12 @@
 """The one way through a training pass: sample, views, model, head, loss, log."""
 
 import logging
-from typing import Optional
 
 import torch
 from fairseq.criterions import FairseqCriterion
-from fairseq.modules import AdaptiveSoftmax
 
 from rdrop_fairseq.criterions.log import log_views
-from rdrop_fairseq.heads import LogitsHead, choose_head, unwrapped
+from rdrop_fairseq.heads import LogitsHead, unwrapped
 from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights
 from rdrop_fairseq.noise import dropouts, has_shared_noise
 from rdrop_fairseq.schedule import Schedule
@@ -30,13 +28,34 @@ class RDropCriterion(FairseqCriterion):
     weights: ViewWeights
     share: float
     """Of the sentences of a batch that have several views."""
-    rdrop_loss: str
-    rdrop_chunk_size: Optional[int]
-    rdrop_chunk_memory: Optional[int]
-    rdrop_kernel: str
+    options: tuple
+    """What the criterion adds to those of the fairseq criterion that it extends."""
+    unit: str = "ntokens"
+    """What has one KL, as fairseq logs how many there are."""
 
     _head = None
     _update = None
+
+    @classmethod
+    def checked_options(cls) -> tuple:
+        """The options whose values are checked."""
+        return cls.options
+
+    @classmethod
+    def add_args(cls, parser):
+        """Add the options; one that is out of range ends the program in a sentence."""
+        for option in cls.checked_options():
+            option.add_to(parser)
+        super().add_args(parser)  # which adds those that are not there yet
+
+    def read_schedule(self, cfg) -> None:
+        """Set the schedule and the share. Raises ``ValueError``: some option is out of range."""
+        for option in self.checked_options():
+            option.check(getattr(cfg, option.name))
+        self.schedule = Schedule(
+            cfg.reg_alpha, cfg.rdrop_start_update, cfg.rdrop_ramp_updates, cfg.rdrop_every
+        )
+        self.share = cfg.rdrop_share
 
     def forward(self, model, sample, reduce=True):
         """Return the loss in nats, the sample size (of one view) and the logging output.
@@ -50,27 +69,38 @@ class RDropCriterion(FairseqCriterion):
         alpha = self.alpha_now()
         if alpha > 0:
             return self.forward_views(model, sample, alpha, reduce)
-        loss, sample_size, logging_output = super().forward(model, sample, reduce=reduce)
-        logging_output.update(kl_loss=0, rdrop_ntokens=0, rdrop_alpha=0)
+        loss, sample_size, logging_output = self.forward_plain(model, sample, reduce)
+        logging_output.update({"kl_loss": 0, f"rdrop_{self.unit}": 0, "rdrop_alpha": 0})
         return loss, sample_size, logging_output
+
+    def forward_plain(self, model, sample, reduce: bool):
+        """As :meth:`forward`, by fairseq's criterion."""
+        return super().forward(model, sample, reduce=reduce)
 
     def forward_views(self, model, sample, alpha: float, reduce: bool):
         """As :meth:`forward`, where sentences have several views and the KL the weight alpha."""
         target = model.get_targets(sample, None)
         groups = self.groups(model, sample)
         losses = self.loss_of_groups(groups, target, alpha, reduce)
-        sample_size = len(target) if self.sentence_avg else sample["ntokens"]
         logging_output = {
             **{name: value.data for name, value in losses._asdict().items()},
+            **self.sizes(sample, target),
+        }
+        count = logging_output[self.unit]
+        logging_output[f"rdrop_{self.unit}"] = self.count_with_views(groups, target, count)
+        logging_output["rdrop_alpha"] = alpha * count
+        if self.report_accuracy:
+            logging_output.update(self.accuracy(model, groups, target))
+        return losses.loss, logging_output["sample_size"], logging_output
+
+    def sizes(self, sample, target) -> dict:
+        """How large a sample is, of one view, as fairseq's criterion logs it."""
+        sample_size = len(target) if self.sentence_avg else sample["ntokens"]
+        return {
             "ntokens": sample["ntokens"],
             "nsentences": len(target),
             "sample_size": sample_size,
-            "rdrop_ntokens": self.rdrop_ntokens(groups, target, sample["ntokens"]),
-            "rdrop_alpha": alpha * sample["ntokens"],
         }
-        if self.report_accuracy:
-            logging_output.update(self.accuracy(model, groups, target))
-        return losses.loss, sample_size, logging_output
 
     def loss_of_views(self, output, target, alpha, weights: ViewWeights, reduce) -> RDropLoss:
         """The loss of what the head gives for each view.
@@ -102,16 +132,13 @@ class RDropCriterion(FairseqCriterion):
         if self._head is None:
             self.check_model(model)
         if self._head is None or not self._head.fits(model):
-            self._head = choose_head(
-                model,
-                self.rdrop_loss,
-                needs_logits=self.report_accuracy,
-                kernel=self.rdrop_kernel,
-                chunk_size=self.rdrop_chunk_size,
-                chunk_memory=self.rdrop_chunk_memory,
-            )
+            self._head = self.choose_head(model)
             logger.info("R-Drop loss: %s", self._head.name)
         return self._head
+
+    def choose_head(self, model) -> LogitsHead:
+        """The head of this model that goes with the options."""
+        raise NotImplementedError
 
     def groups(self, model, sample) -> list:
         """The views of a sample, as :class:`~rdrop_fairseq.views.repeat.Group`."""
@@ -142,16 +169,17 @@ class RDropCriterion(FairseqCriterion):
         rows = [[v.unflatten(0, (len(g.sentences), -1)) for v in p] for p, g in zip(parts, groups)]
         return RDropLoss(*(torch.cat(values)[order].flatten() for values in zip(*rows)))
 
-    def rdrop_ntokens(self, groups, target, ntokens):
-        """How many of the target tokens have several views: of one type on every rank."""
+    def count_with_views(self, groups, target, count):
+        """How many target tokens (or sentences) have several views: of one type on every rank."""
         if self.share == 1:
-            return ntokens
-        many = sum(
-            target[group.sentences].ne(self.padding_idx).sum()
-            for group in groups
-            if len(group.output) > 1
-        )
-        return ntokens * many / target.ne(self.padding_idx).sum()
+            return count
+        counted = self.is_counted(target)
+        many = sum(counted[g.sentences].sum() for g in groups if len(g.output) > 1)
+        return count * many / counted.sum()
+
+    def is_counted(self, target):
+        """True where a target is not padding, in the shape of the target."""
+        return target.ne(self.padding_idx)
 
     def accuracy(self, model, groups, target) -> dict:
         """Correct tokens and all tokens, over every view that has a cross-entropy."""
@@ -167,11 +195,6 @@ class RDropCriterion(FairseqCriterion):
     def check_model(self, model) -> None:
         """Refuse a model that cannot be trained, and warn of one whose views are all the same."""
         self.views.check(unwrapped(model) or model, self.share)
-        if any(isinstance(module, AdaptiveSoftmax) for module in model.modules()):
-            raise NotImplementedError(
-                "the KL between two passes needs logits over the whole vocabulary, which an "
-                "adaptive softmax does not give: train without --adaptive-softmax-cutoff"
-            )
         if self.views.cutoff == 0 and not dropouts(model):
             shared = (
                 " (LayerDrop and quantisation noise, which this model has, are drawn once for both)"
@@ -189,4 +212,4 @@ class RDropCriterion(FairseqCriterion):
     def reduce_metrics(cls, logging_outputs) -> None:
         """Log what the parent class logs and, in training, what the views did."""
         super().reduce_metrics(logging_outputs)
-        log_views(logging_outputs)
+        log_views(logging_outputs, cls.unit)

@@ -3,8 +3,8 @@
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 
 from rdrop_fairseq.criterions.base import RDropCriterion
+from rdrop_fairseq.heads import choose_head
 from rdrop_fairseq.options import LABEL_SMOOTHING
-from rdrop_fairseq.schedule import Schedule
 
 
 class LabelSmoothedViewsCriterion(RDropCriterion, LabelSmoothedCrossEntropyCriterion):
@@ -16,18 +16,12 @@ class LabelSmoothedViewsCriterion(RDropCriterion, LabelSmoothedCrossEntropyCrite
         ValueError: an option out of range.
     """
 
-    options: tuple
-
     @classmethod
-    def add_args(cls, parser):
-        """Add the options; one that is out of range ends the program in a sentence."""
-        for option in (*cls.options, LABEL_SMOOTHING):
-            option.add_to(parser)
-        super().add_args(parser)  # which adds those that are not there yet
+    def checked_options(cls) -> tuple:
+        """The options of the criterion, and the one of fairseq's."""
+        return (*cls.options, LABEL_SMOOTHING)
 
     def __init__(self, cfg, task):
-        for option in (*self.options, LABEL_SMOOTHING):
-            option.check(getattr(cfg, option.name))
         super().__init__(
             task,
             cfg.sentence_avg,
@@ -35,14 +29,22 @@ class LabelSmoothedViewsCriterion(RDropCriterion, LabelSmoothedCrossEntropyCrite
             cfg.ignore_prefix_size,
             cfg.report_accuracy,
         )
-        self.schedule = Schedule(
-            cfg.reg_alpha, cfg.rdrop_start_update, cfg.rdrop_ramp_updates, cfg.rdrop_every
-        )
-        self.share = cfg.rdrop_share
+        self.read_schedule(cfg)
         self.rdrop_loss = str(cfg.rdrop_loss)
         self.rdrop_chunk_size = cfg.rdrop_chunk_size
         self.rdrop_chunk_memory = cfg.rdrop_chunk_memory
         self.rdrop_kernel = str(cfg.rdrop_kernel)
+
+    def choose_head(self, model):
+        """The head that trains this model fastest."""
+        return choose_head(
+            model,
+            self.rdrop_loss,
+            needs_logits=self.report_accuracy,
+            kernel=self.rdrop_kernel,
+            chunk_size=self.rdrop_chunk_size,
+            chunk_memory=self.rdrop_chunk_memory,
+        )
 
     def loss_of_views(self, output, target, alpha, weights, reduce=True):
         """The loss of the target tokens behind the prefix; with ``reduce=False`` ``(B * T,)``."""

@@ -5,22 +5,24 @@ import math
 from fairseq.logging import metrics
 
 
-def log_views(logging_outputs: list) -> None:
+def log_views(logging_outputs: list, unit: str = "ntokens") -> None:
     """Log what the views of the training passes did; nothing for validation.
 
+    A unit, one KL, is a target token or, with ``nsentences``, a sentence.
+
     Names in the log:
-        ``rdrop_alpha``: the weight of the KL in force, the mean over target tokens.
-        ``rdrop_share``: of the target tokens that had several views.
-        ``kl_loss``: bits per target token with several views; 0 where none had.
+        ``rdrop_alpha``: the weight of the KL in force, the mean over units.
+        ``rdrop_share``: of the units that had several views.
+        ``kl_loss``: bits per unit with several views; 0 where none had.
     """
-    if not any("rdrop_ntokens" in log for log in logging_outputs):
+    if not any(f"rdrop_{unit}" in log for log in logging_outputs):
         return
-    ntokens, with_views, alpha, kl_loss = (
+    count, with_views, alpha, kl_loss = (
         sum(log.get(key, 0) for log in logging_outputs)
-        for key in ("ntokens", "rdrop_ntokens", "rdrop_alpha", "kl_loss")
+        for key in (unit, f"rdrop_{unit}", "rdrop_alpha", "kl_loss")
     )
-    metrics.log_scalar("rdrop_alpha", alpha / ntokens, ntokens, round=3)
-    metrics.log_scalar("rdrop_share", with_views / ntokens, ntokens, round=3)
+    metrics.log_scalar("rdrop_alpha", alpha / count, count, round=3)
+    metrics.log_scalar("rdrop_share", with_views / count, count, round=3)
     # always, since fairseq would log null for a number that a --log-interval lacks
     kl_loss = kl_loss / max(with_views, 1) / math.log(2)
     metrics.log_scalar("kl_loss", kl_loss, with_views, round=3)

@@ -8,8 +8,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from rdrop_fairseq.criterions.label_smoothed import LabelSmoothedViewsCriterion
 from rdrop_fairseq.losses.interface import rdrop_weights
 from rdrop_fairseq.options import RDROP, config_class
-from rdrop_fairseq.views.rates import TwoRates
-from rdrop_fairseq.views.repeat import RepeatedViews
+from rdrop_fairseq.views.rates import choose_views
 
 RDropLabelSmoothedCrossEntropyCriterionConfig = config_class(
     "RDropLabelSmoothedCrossEntropyCriterionConfig", LabelSmoothedCrossEntropyCriterionConfig, RDROP
@@ -33,11 +32,4 @@ class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedViewsCriterion):
     def __init__(self, cfg, task):
         super().__init__(cfg, task)
         self.weights = rdrop_weights(cfg.rdrop_views)
-        if cfg.rdrop_second_dropout is None:
-            self.views = RepeatedViews(cfg.rdrop_views, cfg.view_cutoff)
-            return
-        if cfg.rdrop_views != 2:
-            raise ValueError(
-                f"--rdrop-second-dropout is for two passes, not for --rdrop-views {cfg.rdrop_views}"
-            )
-        self.views = TwoRates(cfg.rdrop_second_dropout, cfg.view_cutoff)
+        self.views = choose_views(cfg)

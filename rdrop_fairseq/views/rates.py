@@ -60,3 +60,18 @@ def dropout_rate(model: torch.nn.Module, rate: float):
             restore.callback(setattr, module, name, getattr(module, name))
             setattr(module, name, rate)
         yield
+
+
+def choose_views(cfg) -> RepeatedViews:
+    """The views that the options of R-Drop ask for.
+
+    Raises:
+        ValueError: a second dropout rate with more than two passes.
+    """
+    if cfg.rdrop_second_dropout is None:
+        return RepeatedViews(cfg.rdrop_views, cfg.view_cutoff)
+    if cfg.rdrop_views != 2:
+        raise ValueError(
+            f"--rdrop-second-dropout is for two passes, not for --rdrop-views {cfg.rdrop_views}"
+        )
+    return TwoRates(cfg.rdrop_second_dropout, cfg.view_cutoff)
