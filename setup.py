@@ -26,6 +26,7 @@ CTRANSLATE2 = [*CORPUS, "ctranslate2>=4.8"]  # older ones were not tried
 TENSORBOARD = ["tensorboardX"]
 PLOTS = ["matplotlib>=3.5"]  # the first with layout="constrained"
 TRITON = ["triton>=3.0"]  # PyTorch for CUDA brings it; about 1 GB
+ROUGE = ["rouge-score"]
 DEVELOPMENT = ["hypothesis", "pytest", "pytest-xdist", "ruff"]
 
 setup(
@@ -49,9 +50,10 @@ setup(
         "corpus": CORPUS,
         "ctranslate2": CTRANSLATE2,
         "plots": PLOTS,
+        "rouge": ROUGE,
         "tensorboard": TENSORBOARD,
         "triton": TRITON,
-        "dev": [*CTRANSLATE2, *PLOTS, *TENSORBOARD, *DEVELOPMENT],
+        "dev": [*CTRANSLATE2, *PLOTS, *ROUGE, *TENSORBOARD, *DEVELOPMENT],
     },
     entry_points={"console_scripts": ["rdrop-fairseq = rdrop_fairseq.__main__:main"]},
 )

@@ -8,8 +8,10 @@
 # The installation of scripts/install.sh, unless a virtual environment is active.
 if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
 
-benchmarks=$(cd "$task" && echo */corpus.json)
-benchmarks=${benchmarks//\/corpus.json/}
+# Each benchmark has a folder with this file.
+benchmark_file=${benchmark_file:-corpus.json}
+benchmarks=$(cd "$task" && echo */"$benchmark_file")
+benchmarks=${benchmarks//\/$benchmark_file/}
 
 # read_arguments BENCHMARK [OPTIONS]: the settings of the benchmark, then the options of the program,
 # which it declares in `declare_options`, with the settings as defaults.

@@ -26,7 +26,7 @@ run_name() {
 # What is there of the run may go on; everything but how long it trains must be the same.
 begin_run() {
     run=$out/${name:-$(run_name)}
-    settings="$source-$target ${criterion[*]} ${model[*]} ${optimization[*]} --seed $seed $precision"
+    settings="${subject:-$source-$target} ${criterion[*]} ${model[*]} ${optimization[*]} --seed $seed $precision"
     settings+=" $max_tokens x $update_freq ${extra[*]}"
     mkdir -p "$run"
     if [ "$node_rank" = 0 ]; then
