@@ -2,7 +2,6 @@
 # The perplexity of the test set under a language model: see --help.
 set -euo pipefail
 
-benchmark_file=settings.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
 . "$lib/evaluation.sh"
 

@@ -2,7 +2,6 @@
 # Prepares text for a language model, as settings.sh says: see --help.
 set -euo pipefail
 
-benchmark_file=settings.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
 
 usage() {

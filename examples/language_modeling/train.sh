@@ -2,7 +2,6 @@
 # Trains on a benchmark with R-Drop, or without it, as its settings.sh says: see --help.
 set -euo pipefail
 
-benchmark_file=settings.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
 . "$lib/training.sh"
 

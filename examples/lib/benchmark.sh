@@ -8,10 +8,14 @@
 # The installation of scripts/install.sh, unless a virtual environment is active.
 if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
 
-# Each benchmark has a folder with this file.
-benchmark_file=${benchmark_file:-corpus.json}
-benchmarks=$(cd "$task" && echo */"$benchmark_file")
-benchmarks=${benchmarks//\/$benchmark_file/}
+# A benchmark is a folder with corpus.json or, in a task that has none, with settings.sh.
+benchmarks=$(
+    cd "$task"
+    shopt -s nullglob
+    found=(*/corpus.json)
+    [ ${#found[@]} -gt 0 ] || found=(*/settings.sh)
+    echo "${found[@]%/*}"
+)
 
 # read_arguments BENCHMARK [OPTIONS]: the settings of the benchmark, then the options of the program,
 # which it declares in `declare_options`, with the settings as defaults.

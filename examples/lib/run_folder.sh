@@ -23,10 +23,11 @@ run_name() {
     fi
 }
 
-# What is there of the run may go on; everything but how long it trains must be the same.
+# begin_run NAME DATA: what is there of the run may go on; everything but how long it trains must be the
+# same.
 begin_run() {
-    run=$out/${name:-$(run_name)}
-    settings="${subject:-$source-$target} ${criterion[*]} ${model[*]} ${optimization[*]} --seed $seed $precision"
+    run=$out/${name:-$1}
+    settings="$2 ${criterion[*]} ${model[*]} ${optimization[*]} --seed $seed $precision"
     settings+=" $max_tokens x $update_freq ${extra[*]}"
     mkdir -p "$run"
     if [ "$node_rank" = 0 ]; then

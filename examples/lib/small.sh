@@ -34,7 +34,7 @@ small_run() {
             train_and_evaluate "$benchmark" "$seed" R-Drop
         done
     done
-    python "$repo/scripts/seeds.py" table "$(results)"
+    python "$repo/scripts/trials.py" table "$(results)"
 }
 
 results() { echo "$out/$(basename "$task").csv"; }
@@ -47,6 +47,6 @@ train_and_evaluate() {
     run=$(tr '[:upper:]' '[:lower:]' <<<"$3")-seed$2
     step train.sh "$1" --cpu --seed "$2" --name "$run" "${@:4}"
     step evaluate.sh "$1" --cpu "$run"
-    python "$repo/scripts/seeds.py" add "$(results)" "$out/$1/$run/test.scores" \
+    python "$repo/scripts/trials.py" add "$(results)" "$out/$1/$run/test.scores" \
         benchmark="$1" method="$3" seed="$2"
 }

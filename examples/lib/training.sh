@@ -28,12 +28,12 @@ train_benchmark() {
     [ -e "$out/binarized" ] || die "there is no $out/binarized: run prepare.sh first"
     need_program fairseq-train
 
-    nodes=1 node_rank=0 master=localhost:29500 reverse='' subject=$benchmark
+    nodes=1 node_rank=0 master=localhost:29500 reverse=''
     choose_criterion
     choose_device
     choose_processes
     share_batches
-    begin_run
+    begin_run "$(run_name)" "$benchmark"
     if is_finished; then
         say "already trained: $run"
         return

@@ -2,7 +2,6 @@
 # Summarizes the test set and scores it with ROUGE: see --help.
 set -euo pipefail
 
-benchmark_file=settings.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
 . "$lib/evaluation.sh"
 

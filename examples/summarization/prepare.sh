@@ -2,7 +2,6 @@
 # Prepares texts and their summaries, as settings.sh says: see --help.
 set -euo pipefail
 
-benchmark_file=settings.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
 . "$lib/binarize.sh"
 

@@ -49,7 +49,7 @@ main() {
     choose_device
     choose_processes
     share_batches
-    begin_run
+    begin_run "$(run_name)" "$source-$target"
     if is_finished; then
         say "already trained: $run"
         return

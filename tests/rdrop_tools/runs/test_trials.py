@@ -2,7 +2,7 @@
 
 import pytest
 
-from rdrop_tools.runs import seeds as program
+from rdrop_tools.runs import trials as program
 
 
 @pytest.fixture
