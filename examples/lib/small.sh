@@ -7,6 +7,9 @@
 . "$lib/lock.sh"
 . "$lib/signals.sh"
 
+# The installation of scripts/install.sh, unless a virtual environment is active.
+if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
+
 usage() {
     cat <<END
 Usage: bash examples/$(basename "$task")/small.sh [OPTIONS]
@@ -23,6 +26,8 @@ small_run() {
     option out DIR "$repo/runs/small" "where everything goes"
     parse_options "$@"
     check_out
+    command -v fairseq-train >/dev/null ||
+        die "fairseq-train is not installed here: run bash $repo/scripts/install.sh first"
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
     mkdir -p "$out"
     hold "$out/.$(basename "$task").lock" "$(results)"
