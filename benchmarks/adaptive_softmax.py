@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Time and memory of R-Drop of an adaptive softmax and its gradients alone, in chunks and without."""
+"""Time and memory of R-Drop of an adaptive softmax and its gradients, in chunks and without."""
 
 from functools import partial
 from typing import NamedTuple
