@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # A small language model of Home Assistant's interface strings, for a minute or two on one CPU core.
-# The settings were chosen for that time, on the validation set.
+# The settings were chosen for that time, and not tuned.
 
 # The text
 published=()                      # pip fetches it

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # Titles for descriptions in Home Assistant's interface, by a small Transformer, for a minute or two on
-# one CPU core. The settings were chosen for that time, on the validation set.
+# one CPU core. The settings were chosen for that time, and not tuned.
 
 # The text
 published=()                      # pip fetches it
