@@ -27,6 +27,7 @@ TENSORBOARD = ["tensorboardX"]
 IMAGES = ["scikit-learn"]  # its digits
 PLOTS = ["matplotlib>=3.5"]  # the first with layout="constrained"
 TRITON = ["triton>=3.0"]  # PyTorch for CUDA brings it; about 1 GB
+ROUGE = ["rouge-score"]
 DEVELOPMENT = ["hypothesis", "pytest", "pytest-xdist", "ruff"]
 
 setup(
@@ -51,9 +52,10 @@ setup(
         "ctranslate2": CTRANSLATE2,
         "images": IMAGES,
         "plots": PLOTS,
+        "rouge": ROUGE,
         "tensorboard": TENSORBOARD,
         "triton": TRITON,
-        "dev": [*CTRANSLATE2, *IMAGES, *PLOTS, *TENSORBOARD, *DEVELOPMENT],
+        "dev": [*CTRANSLATE2, *IMAGES, *PLOTS, *ROUGE, *TENSORBOARD, *DEVELOPMENT],
     },
     entry_points={"console_scripts": ["rdrop-fairseq = rdrop_fairseq.__main__:main"]},
 )

@@ -114,21 +114,40 @@ def choose_head(
 
     Raises:
         ValueError: Triton is asked for where it is missing or cannot run.
+        NotImplementedError: the model has an adaptive softmax.
     """
+    refuse_adaptive_softmax(model)
     device = next(model.parameters()).device
-    is_fused = implementation == "fused" or (
-        implementation == "auto" and device.type in ("cpu", "cuda")
-    )
-    if is_fused:
+    fused = is_fused(implementation, device)
+    if fused:
         check_kernel(kernel, device)
     projection = linear_projection(model)
-    if is_fused and projection is not None and not needs_logits:
+    if fused and projection is not None and not needs_logits:
         return LinearHead(projection, kernel, **chunks)
     kind = ProbabilitiesHead if has_own_probabilities(model) else LogitsHead
-    if is_fused:
+    if fused:
         loss = partial(fused_rdrop_loss, kernel=kernel)
         return kind(loss, f"fused, from the model's logits, {KERNELS[kernel]}")
     return kind(rdrop_loss, "reference")
+
+
+def is_fused(implementation: str, device: torch.device) -> bool:
+    """Whether a value of ``--rdrop-loss`` means the fused loss on a device."""
+    return implementation == "fused" or (
+        implementation == "auto" and device.type in ("cpu", "cuda")
+    )
+
+
+def refuse_adaptive_softmax(model: torch.nn.Module) -> None:
+    """Raise ``NotImplementedError`` if the model never makes logits of the whole vocabulary."""
+    from fairseq.modules import AdaptiveSoftmax
+
+    if any(isinstance(module, AdaptiveSoftmax) for module in model.modules()):
+        raise NotImplementedError(
+            "this criterion needs logits over the whole vocabulary, which an adaptive softmax does "
+            "not give: train with --criterion rdrop_adaptive_loss, or without "
+            "--adaptive-softmax-cutoff"
+        )
 
 
 def check_kernel(kernel: str, device: torch.device) -> None:

@@ -286,6 +286,16 @@ ADDROP = (*ATTENTION_DROP, NO_CROSS_TUNING)
 SECOND_VIEW = (RDROP_SECOND_DROPOUT, RDROP_SECOND_VIEW, *ATTENTION_DROP)
 RDROP = (REG_ALPHA, *SCHEDULE, RDROP_VIEWS, VIEW_CUTOFF, *SECOND_VIEW, *LOSS)
 """What R-Drop adds to the options of the fairseq criterion that it extends."""
+ADAPTIVE = (
+    REG_ALPHA._replace(
+        default=1.0,
+        help="weight alpha of the KL: loss = sum over the clusters of the adaptive softmax of the "
+        "cross-entropies of both passes + alpha * 1/2 [KL(p||q) + KL(q||p)] of the cluster's own "
+        "distribution, normalised by the target tokens of one pass",
+    ),
+    *RDROP[1:],
+)
+"""What R-Drop adds to those of ``adaptive_loss``."""
 SIMCUT = (
     REG_ALPHA._replace(
         default=3.0,

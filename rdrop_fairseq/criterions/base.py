@@ -4,7 +4,6 @@ import logging
 
 import torch
 from fairseq.criterions import FairseqCriterion
-from fairseq.modules import AdaptiveSoftmax
 
 from rdrop_fairseq.criterions.log import log_views
 from rdrop_fairseq.heads import LogitsHead, unwrapped
@@ -196,11 +195,6 @@ class RDropCriterion(FairseqCriterion):
     def check_model(self, model) -> None:
         """Refuse a model that cannot be trained, and warn of one whose views are all the same."""
         self.views.check(unwrapped(model) or model, self.share)
-        if any(isinstance(module, AdaptiveSoftmax) for module in model.modules()):
-            raise NotImplementedError(
-                "the KL between two passes needs logits over the whole vocabulary, which an "
-                "adaptive softmax does not give: train without --adaptive-softmax-cutoff"
-            )
         if self.views.cutoff == 0 and not dropouts(model):
             shared = (
                 " (LayerDrop and quantisation noise, which this model has, are drawn once for both)"

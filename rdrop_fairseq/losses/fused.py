@@ -313,7 +313,9 @@ def _add_to(
         gradients.bias.add_(products.gradient_of_bias(of_logits))
     if gradients.rows is not None:
         of_inputs = products.gradient_of_inputs(of_logits, inputs)
-        gradients.rows[:, chunk] = of_inputs.view(len(gradients.rows), -1, inputs.size(1))
+        of_rows = gradients.rows[:, chunk]
+        if of_rows.data_ptr() != of_inputs.data_ptr():  # one view has them in the same memory
+            of_rows.copy_(of_inputs.view(of_rows.shape))
 
 
 def _outcome(ctx, losses: Tensor, plan: _Plan) -> tuple:

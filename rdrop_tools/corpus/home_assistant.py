@@ -101,6 +101,15 @@ def _strings(node, key=()):
         yield key, " ".join(node.split())
 
 
+def read_components(wheel):
+    """Yield the English strings of each component, {key: text}, whitespace normalised."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in sorted(archive.namelist()):
+            found = TRANSLATIONS.fullmatch(name)
+            if found and found[2] == "en":
+                yield dict(_strings(json.loads(archive.read(name))))
+
+
 def choose_pairs(translations):
     """Return one (source, target) for each source worth learning, in an order that never changes.
 

@@ -9,7 +9,15 @@ import torch
 from helpers.constants import REPOSITORY
 from helpers.launch import run
 
-from benchmarks import cpu_training, loss_head, measure, plot, preparation, train_step
+from benchmarks import (
+    adaptive_softmax,
+    cpu_training,
+    loss_head,
+    measure,
+    plot,
+    preparation,
+    train_step,
+)
 
 SMALL_CASE = loss_head.Case(tokens=6, classes=50, width=8, dtype="float32", device="cpu")
 needs_builtin = pytest.mark.skipif(
@@ -68,6 +76,17 @@ def test_the_doubled_plain_loss_is_that_of_both_halves():
     features, weight, target = loss_head.build(SMALL_CASE, loss_head.DOUBLED).args[1:]
     halves = [loss_head.plain(1, half, weight, target) for half in features.chunk(2)]
     torch.testing.assert_close(loss_head.plain(2, features, weight, target), sum(halves))
+
+
+def test_both_ways_to_an_adaptive_softmax_compute_the_same():
+    case = adaptive_softmax.Case(9, (6, 4, 5), (8, 4, 2), "float32", "cpu")
+    found = []
+    for variant in adaptive_softmax.VARIANTS:
+        run = adaptive_softmax.build(case, variant)
+        run()
+        _, features, weights, _ = run.args
+        found.append([operand.grad for operand in (features, *weights)])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
 
 
 def test_what_does_not_fit_is_left_out(monkeypatch):

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from rdrop_fairseq.losses import chunks, fused
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
+from rdrop_fairseq.losses.interface import rdrop_weights
 from rdrop_fairseq.losses.reference import rdrop_loss
 
 WANTED = ("loss", "features", "weight", "bias")
@@ -245,6 +246,19 @@ def test_what_stands_on_padding_is_never_looked_at():
     torch.testing.assert_close(total.detach(), gold["loss"])
     (gradient,) = torch.autograd.grad(total, logits)
     assert gradient.isfinite().all() and not gradient[:, padding].any()
+
+
+@pytest.mark.parametrize("chunk_size", [2, 100])
+def test_one_view_has_the_numbers_of_cross_entropy_in_chunks_too(chunk_size):
+    """As the sentences without a second view have under ``--rdrop-share``."""
+    features, weight, bias, target = random_case(views=1)
+    of_one = rdrop_weights(2).of_one_view()
+    arguments = (target, 0.0, 0.1, PAD, True, of_one)
+    found = linear_rdrop_loss(features, weight, bias, *arguments, chunk_size=chunk_size).loss
+    expected = reference_loss(features, weight, bias, *arguments).loss
+    torch.testing.assert_close(found, expected)
+    both = (torch.autograd.grad(x, [features, weight, bias]) for x in (found, expected))
+    torch.testing.assert_close(*both)
 
 
 class NewTensors(TorchDispatchMode):

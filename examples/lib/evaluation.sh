@@ -1,0 +1,32 @@
+# shellcheck shell=bash
+# What evaluate.sh of a task shares: a run, its best checkpoint, and the scores of a test set.
+
+. "$lib/checkpoints.sh"
+. "$lib/device.sh"
+
+# evaluate_run ARGUMENTS: the program's `evaluate LOG` makes the log, `scores LOG` prints a NAME VALUE
+# a line, which go to $out/$run/SUBSET.scores too.
+evaluate_run() {
+    read_arguments "$@"
+    [ -n "$run" ] || refuse "name the RUN to evaluate"
+    [ -d "$out/$run" ] || die "there is no run $out/$run: train it with train.sh, or give --out"
+    checkpoint_file=$out/$run/checkpoint_best.pt
+    [ -e "$checkpoint_file" ] ||
+        die "there is no $checkpoint_file: has the training come to its first validation?"
+    is_whole "$checkpoint_file" ||
+        die "$checkpoint_file is cut short or damaged: continue its training with train.sh"
+    local log=$out/$run/$subset.log
+    if [ "$log" -nt "$checkpoint_file" ]; then
+        say "already there: $log"
+    else
+        hold "$out/$run/.$subset.log.lock" "$log"
+        precision=fp32
+        choose_device
+        say "evaluating $run on $subset"
+        evaluate "$log.tmp" || die "the evaluation stopped, the lines above say why"
+        mv "$log.tmp" "$log"
+    fi
+    scores "$log" >"$out/$run/$subset.scores.tmp"
+    mv "$out/$run/$subset.scores.tmp" "$out/$run/$subset.scores"
+    cat "$out/$run/$subset.scores"
+}

@@ -1,0 +1,57 @@
+# shellcheck shell=bash
+# The small run of a task: its benchmarks without and with R-Drop, in several seeds, and one table.
+#
+#   small_benchmarks   array: those that need only what pip can fetch
+
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$lib/lock.sh"
+. "$lib/signals.sh"
+
+# The installation of scripts/install.sh, unless a virtual environment is active.
+if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
+
+usage() {
+    cat <<END
+Usage: bash examples/$(basename "$task")/small.sh [OPTIONS]
+
+Prepares ${small_benchmarks[*]}, trains without and with R-Drop, evaluates on the test set
+and prints mean and standard deviation over the seeds. What is done already is not done again.
+
+$(describe_options)
+END
+}
+
+small_run() {
+    option seeds N 3 "how many"
+    option out DIR "$repo/runs/small" "where everything goes"
+    parse_options "$@"
+    check_out
+    command -v fairseq-train >/dev/null ||
+        die "fairseq-train is not installed here: run bash $repo/scripts/install.sh first"
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+    mkdir -p "$out"
+    hold "$out/.$(basename "$task").lock" "$(results)"
+    local benchmark seed
+    for benchmark in "${small_benchmarks[@]}"; do step prepare.sh "$benchmark"; done
+    for ((seed = 1; seed <= seeds; seed++)); do
+        for benchmark in "${small_benchmarks[@]}"; do
+            train_and_evaluate "$benchmark" "$seed" plain --baseline
+            train_and_evaluate "$benchmark" "$seed" R-Drop
+        done
+    done
+    python "$repo/scripts/trials.py" table "$(results)"
+}
+
+results() { echo "$out/$(basename "$task").csv"; }
+
+step() { supervise bash "$task/$1" "$2" --out "$out/$2" "${@:3}"; }
+
+# train_and_evaluate BENCHMARK SEED METHOD [ARGUMENTS OF train.sh]
+train_and_evaluate() {
+    local run
+    run=$(tr '[:upper:]' '[:lower:]' <<<"$3")-seed$2
+    step train.sh "$1" --cpu --seed "$2" --name "$run" "${@:4}"
+    step evaluate.sh "$1" --cpu "$run"
+    python "$repo/scripts/trials.py" add "$(results)" "$out/$1/$run/test.scores" \
+        benchmark="$1" method="$3" seed="$2"
+}

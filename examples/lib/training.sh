@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# What train.sh of a task is, apart from its help: settings.sh says all that is the benchmark's own.
+#
+#   task_flags, model, optimization, validation   arrays of arguments of fairseq-train
+#   plain_criterion, rdrop_criterion              arrays, without --reg-alpha
+#   alpha, max_tokens, update_freq, max_updates
+
+. "$lib/device.sh"
+. "$lib/processes.sh"
+. "$lib/run_folder.sh"
+
+declare_options() {
+    flag baseline "without R-Drop, everything else equal"
+    option alpha X "${alpha-}" "weight of the KL"
+    option seed N 1 "of the random numbers"
+    option max_updates N "${max_updates-}" "how long to train"
+    option precision 'fp16|bf16|fp32' '' "of the numbers (fp16 on a GPU, else fp32)"
+    flag cpu "train on the CPU, even where there is a GPU"
+    option processes N '' "one for each GPU (as many GPUs as can share an update)"
+    option name RUN '' "of the run (rdrop-alpha${alpha:-A}-seed1 or baseline-seed1)"
+    option out DIR "$repo/runs/$benchmark" "of prepare.sh"
+    pass_on extra
+}
+
+train_benchmark() {
+    read_arguments "$@"
+    check_name
+    [ -e "$out/binarized" ] || die "there is no $out/binarized: run prepare.sh first"
+    need_program fairseq-train
+
+    nodes=1 node_rank=0 master=localhost:29500 reverse=''
+    choose_criterion
+    choose_device
+    choose_processes
+    share_batches
+    begin_run "$(run_name)" "$benchmark"
+    if is_finished; then
+        say "already trained: $run"
+        return
+    fi
+    train
+    finish_run
+    say "trained: $run"
+}
+
+choose_criterion() {
+    if [ -n "$baseline" ]; then
+        criterion=("${plain_criterion[@]}")
+    else
+        criterion=("${rdrop_criterion[@]}" --reg-alpha "$alpha")
+    fi
+}
+
+train() {
+    local pretrained=() # what prepare.sh took from the published model, where there is one
+    if [ -e "$out/pretrained.pt" ]; then pretrained=(--finetune-from-model "$out/pretrained.pt"); fi
+    say "training $run: $all_processes x $update_freq_each batches of $max_tokens tokens an update," \
+        "$precision on $device"
+    launch "$out/binarized" --user-dir "$repo/rdrop_fairseq" "${task_flags[@]}" "${pretrained[@]}" \
+        "${model[@]}" "${optimization[@]}" "${criterion[@]}" \
+        --max-tokens "$max_tokens" --update-freq "$update_freq_each" --max-update "$max_updates" \
+        "${precision_flags[@]}" "${validation[@]}" \
+        --seed "$seed" --save-dir "$run" --log-format json --log-interval 50 \
+        --log-file "$run/train.log" "${extra[@]}" ||
+        die "the training stopped, the lines above say why$(and_continue)"
+}

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Prepares texts and their summaries, as settings.sh says: see --help.
+set -euo pipefail
+
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
+. "$lib/binarize.sh"
+
+usage() {
+    cat <<END
+Usage: bash examples/summarization/prepare.sh $benchmark [OPTIONS]
+
+Makes the texts, splits them into subwords and binarizes them. Finished stages are skipped on a
+second run. The benchmarks are ${benchmarks// /, }.
+
+$(describe_options)
+END
+}
+
+declare_options() {
+    option orig DIR '' "of the published files, which CNN/DailyMail needs"
+    option workers N 1 "processes; changes no result"
+    option out DIR "$repo/runs/$benchmark" "where everything goes"
+}
+
+main() {
+    read_arguments "$@"
+    need_program fairseq-preprocess
+    mkdir -p "$out"
+    hold "$out/.lock" "$out"
+    if [ ${#published[@]} -gt 0 ]; then prepare_published; else prepare_headlines; fi
+    say "prepared: $out/binarized"
+}
+
+prepare_headlines() {
+    there "$out/corpus" ||
+        supervise python "$repo/scripts/interface_text.py" headlines \
+            --wheel "${orig:-$out/orig}/homeassistant-2026.2.3.whl" --out "$out/corpus"
+    there "$out/subwords" ||
+        supervise python "$repo/scripts/subwords.py" --corpus "$out/corpus" \
+            --langs "$source_language" "$target_language" --size "$bpe_size" --workers "$workers" \
+            --out "$out/subwords"
+    binarize_once
+}
+
+prepare_published() {
+    local file
+    for file in "${published[@]}"; do
+        [ -n "$orig" ] && [ -e "$orig/$file" ] ||
+            die "$benchmark is made of published files (see examples/summarization/README.md):" \
+                "give --orig the folder that has ${published[*]}"
+    done
+    there "$out/subwords" ||
+        supervise python "$repo/scripts/gpt2_subwords.py" --orig "$orig" --workers "$workers" \
+            --out "$out/subwords"
+    binarize_once --srcdict "$orig/dict.txt"
+    cp "$orig/bart.large/model.pt" "$out/pretrained.pt.tmp"
+    mv "$out/pretrained.pt.tmp" "$out/pretrained.pt"
+}
+
+binarize_once() {
+    there "$out/binarized" && return
+    say "binarizing"
+    rm -f "$out/preprocess.log"
+    binarize "$out/subwords" "$source_language" "$target_language" "$out/binarized" \
+        "$out/preprocess.log" --workers "$workers" "$@" ||
+        die "fairseq-preprocess failed; $out/preprocess.log says why"
+}
+
+main "$@"

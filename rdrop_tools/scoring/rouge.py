@@ -1,0 +1,60 @@
+"""Score summaries against their references: ROUGE-1, ROUGE-2 and ROUGE-L, by Google's rouge-score.
+
+They are the means of the F scores of all summaries, in percent, with stemming; ROUGE-L is that of
+whole summaries (rougeL) or, with --sentences, of their sentences (rougeLsum), as is usual for
+CNN/DailyMail.
+"""
+
+import argparse
+import re
+import statistics
+import sys
+from pathlib import Path
+
+from rdrop_tools.scoring.bleu import read_texts
+from rdrop_tools.scoring.output import ScoringError
+
+SENTENCE_END = re.compile(r"(?<=[.!?]) +")
+
+
+def rouge(hypotheses, references, by_sentence=False):
+    """Return {name: percent} of ROUGE-1, ROUGE-2 and ROUGE-L over all pairs of texts.
+
+    Raises ScoringError if rouge-score is missing.
+    """
+    try:
+        from rouge_score.rouge_scorer import RougeScorer
+    except ImportError as error:
+        raise ScoringError("ROUGE needs rouge-score: pip install 'rdrop_fairseq[rouge]'") from error
+    last = "rougeLsum" if by_sentence else "rougeL"
+    names = {"ROUGE-1": "rouge1", "ROUGE-2": "rouge2", "ROUGE-L": last}
+    scorer = RougeScorer(list(names.values()), use_stemmer=True)
+    scores = [scorer.score(*map(as_lines, pair)) for pair in zip(references, hypotheses)]
+    return {
+        shown: 100 * statistics.mean(score[name].fmeasure for score in scores)
+        for shown, name in names.items()
+    }
+
+
+def as_lines(text):
+    """Return a text with a line for each sentence, which is what rougeLsum takes."""
+    return SENTENCE_END.sub("\n", text)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument(
+        "--sys", type=Path, required=True, help="plain text, or the log of fairseq-generate"
+    )
+    parser.add_argument(
+        "--ref", type=Path, help="the reference, plain text; without it: the log's own T- lines"
+    )
+    parser.add_argument("--sentences", action="store_true", help="ROUGE-L of sentences")
+    args = parser.parse_args(argv)
+    try:
+        [hypotheses], references = read_texts([args.sys], args.ref, str)
+        scores = rouge(hypotheses, references, args.sentences)
+    except (ScoringError, OSError) as error:
+        sys.exit(f"{parser.prog}: {error}")
+    for name, percent in scores.items():
+        print(f"{name} {percent:.2f}")

@@ -1,0 +1,77 @@
+"""The small runs: every training of theirs, and the table that a README shows of them."""
+
+import pytest
+from helpers.constants import REPOSITORY
+from helpers.launch import run
+from helpers.tasks import Task
+
+from rdrop_tools.runs.trials import read_rows, table
+
+# Makes a whole checkpoint, and notes what was trained.
+TRAIN = """
+import sys, zipfile
+words = sys.argv[1:]
+given = dict(zip(words, words[1:]))
+folder = given["--save-dir"]
+for name in ("last", "best"):
+    zipfile.ZipFile(f"{folder}/checkpoint_{name}.pt", "w").writestr("model", "")
+print(given["--criterion"], given["--seed"], file=open(sys.argv[0] + ".calls", "a"))
+"""
+
+
+@pytest.fixture
+def task(tmp_path):
+    """The small run of headlines, whose text is prepared, with stand-ins for fairseq."""
+    task = Task("summarization", tmp_path)
+    tokenized = task.out / "headlines" / "subwords" / "tokenized"
+    tokenized.mkdir(parents=True)
+    (tokenized / "test.title").write_text("Turn on\n")
+    for made in ("corpus", "binarized"):
+        (task.out / "headlines" / made).mkdir()
+    task.stand_in("fairseq-preprocess")
+    (tmp_path / "train.py").write_text(TRAIN)
+    task.stand_in("fairseq-train", f'exec python {tmp_path / "train.py"} "$@"')
+    task.stand_in("fairseq-generate", 'printf "D-0\\t-1\\tTurn it on\\n"')
+    return task
+
+
+def small(task, *words):
+    command = ("bash", task.place / "small.sh", "--out", task.out, *words)
+    return run(*command, check=False, **task.options)
+
+
+def test_both_methods_in_every_seed_and_a_second_run_trains_nothing(task):
+    finished = small(task, "--seeds", "2")
+    assert finished.returncode == 0, finished.stdout
+    assert finished.stdout.splitlines()[-2:] == [
+        f"| headlines | {method} | 2 | 80.00 ± 0.00 | 0.00 ± 0.00 | 80.00 ± 0.00 |"
+        for method in ("plain", "R-Drop")
+    ]
+    calls = task.programs / "train.py.calls"
+    assert calls.read_text().splitlines() == [
+        f"{criterion} {seed}"
+        for seed in (1, 2)
+        for criterion in (
+            "label_smoothed_cross_entropy",
+            "rdrop_label_smoothed_cross_entropy",
+        )
+    ]
+    calls.unlink()
+    again = small(task, "--seeds", "2")
+    assert again.stdout.splitlines()[-4:] == finished.stdout.splitlines()[-4:]
+    assert not calls.exists()
+
+
+def test_a_training_that_fails_ends_the_run(task):
+    task.stand_in("fairseq-train", "exit 1")
+    finished = small(task)
+    assert finished.returncode == 1
+    assert "train.sh: the training stopped" in finished.stdout
+    assert not (task.out / "summarization.csv").exists()
+
+
+@pytest.mark.parametrize("task", ["language_modeling", "summarization"])
+def test_the_table_of_the_readme_is_that_of_its_results(task):
+    folder = REPOSITORY / "examples" / task
+    shown = table(read_rows(folder / "small.csv"))
+    assert shown in (folder / "README.md").read_text("utf-8")
