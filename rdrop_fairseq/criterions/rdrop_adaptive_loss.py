@@ -9,7 +9,7 @@ from rdrop_fairseq.criterions.base import RDropCriterion
 from rdrop_fairseq.criterions.log import log_views
 from rdrop_fairseq.losses.interface import rdrop_weights
 from rdrop_fairseq.options import ADAPTIVE, config_class
-from rdrop_fairseq.views.rates import choose_views
+from rdrop_fairseq.views.choice import choose_views
 
 RDropAdaptiveLossConfig = config_class("RDropAdaptiveLossConfig", AdaptiveLossConfig, ADAPTIVE)
 
