@@ -45,30 +45,31 @@ def options(description: str, default_repeats: int) -> argparse.ArgumentParser:
     return parser
 
 
-def interleaved(variants: dict, repeats: int, device: str) -> dict:
+def interleaved(variants: dict, repeats: int, device: str, clock=time.perf_counter) -> dict:
     """Seconds of each round of each variant, which take turns: A B C A B C ...
 
     Args:
         variants: name to a function without arguments.
         repeats: rounds to count; on a GPU one more comes before them.
+        clock: ``time.process_time`` counts the seconds of the CPU.
     """
     seconds = {name: [] for name in variants}
     for round_number in range(repeats + (device == "cuda")):
         for name, run in variants.items():
-            elapsed = timed(run, device)
+            elapsed = timed(run, device, clock)
             if round_number or device != "cuda":
                 seconds[name].append(elapsed)
     return seconds
 
 
-def timed(run, device: str) -> float:
+def timed(run, device: str, clock=time.perf_counter) -> float:
     """Seconds of one call."""
     synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
     synchronize()
-    start = time.perf_counter()
+    start = clock()
     run()
     synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def peak_in_a_fresh_process(build, *arguments) -> float:
