@@ -23,7 +23,7 @@ END
 
 read_options() {
     option seeds N 3 "how many trainings of each row"
-    option only GLOB '*' "run rows of such a name alone, as 'alpha-*' or 'interface-fr-5000/*'"
+    option only GLOB '*' "run rows of such a name alone, as 'alpha-*' or 'interface-es-5000/*'"
     option jobs N '' "trainings at the same time (one a GPU or, without any, one a core)"
     option orig DIR '' "take the archives of Multi30k from DIR; they are downloaded otherwise"
     option rows FILE "$task/rows.txt" "the table of the trainings"
