@@ -14,14 +14,14 @@ import multiprocessing
 import os
 import platform
 import statistics
-import subprocess
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
-from importlib import metadata
 from pathlib import Path
 
 import torch
+
+from rdrop_tools import manifest
 
 logging.basicConfig(level=logging.WARNING)  # before fairseq, which says much at import
 warnings.simplefilter("ignore")  # and is warned of much: it is older than its dependencies
@@ -115,19 +115,14 @@ def surroundings() -> dict:
     """What a figure depends on besides the code and its sizes."""
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "commit": _commit(),
+        "commit": manifest.commit(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "fairseq": _fairseq(),
+        "fairseq": manifest.fairseq(),
     }
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _cpu() -> str:
@@ -135,15 +130,6 @@ def _cpu() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def _fairseq() -> str:
-    for name in ("fairseq", "ve-fairseq", "fairseq-fixed"):
-        try:
-            return f"{name} {metadata.version(name)}"
-        except metadata.PackageNotFoundError:
-            continue
-    return ""
 
 
 def rows_of(seconds: dict, peaks: dict, **sizes) -> list:

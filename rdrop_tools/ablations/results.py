@@ -1,8 +1,5 @@
 """The results of the trainings: a row of a CSV for each."""
 
-import subprocess
-from importlib import metadata
-from pathlib import Path
 from typing import NamedTuple
 
 from sacrebleu.metrics import BLEU
@@ -76,7 +73,8 @@ def result_of(training, folder):
         "valid_bleu": f"{best['bleu']:.2f}",
         "test_bleu": f"{score.bleu:.2f}",
         "length_ratio": f"{score.length_ratio:.3f}",
-        **versions(),
+        **manifest.versions("torch"),
+        **{"fairseq": manifest.fairseq(), "commit": manifest.commit()},
     }
 
 
@@ -103,14 +101,3 @@ def bleu_of(corpus):
     if corpus.startswith("multi30k"):
         return BLEU(lowercase=True, tokenize="none", smooth_method="none", force=True)
     return BLEU()
-
-
-def versions():
-    """Return the versions that a result depends on; the commit is that of the checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    installed = {dist.metadata["Name"] for dist in metadata.distributions()}
-    (fairseq,) = installed & {"fairseq", "ve-fairseq", "fairseq-fixed"}
-    found = manifest.versions("torch", fairseq)
-    name = f"{fairseq} {found.pop(fairseq)}"
-    return {**found, "fairseq": name, "commit": commit}
