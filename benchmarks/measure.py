@@ -14,14 +14,14 @@ import multiprocessing
 import os
 import platform
 import statistics
-import subprocess
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
-from importlib import metadata
 from pathlib import Path
 
 import torch
+
+from rdrop_tools import manifest
 
 logging.basicConfig(level=logging.WARNING)  # before fairseq, which says much at import
 warnings.simplefilter("ignore")  # and is warned of much: it is older than its dependencies
@@ -45,30 +45,31 @@ def options(description: str, default_repeats: int) -> argparse.ArgumentParser:
     return parser
 
 
-def interleaved(variants: dict, repeats: int, device: str) -> dict:
+def interleaved(variants: dict, repeats: int, device: str, clock=time.perf_counter) -> dict:
     """Seconds of each round of each variant, which take turns: A B C A B C ...
 
     Args:
         variants: name to a function without arguments.
         repeats: rounds to count; on a GPU one more comes before them.
+        clock: ``time.process_time`` counts the seconds of the CPU.
     """
     seconds = {name: [] for name in variants}
     for round_number in range(repeats + (device == "cuda")):
         for name, run in variants.items():
-            elapsed = timed(run, device)
+            elapsed = timed(run, device, clock)
             if round_number or device != "cuda":
                 seconds[name].append(elapsed)
     return seconds
 
 
-def timed(run, device: str) -> float:
+def timed(run, device: str, clock=time.perf_counter) -> float:
     """Seconds of one call."""
     synchronize = torch.cuda.synchronize if device == "cuda" else lambda: None
     synchronize()
-    start = time.perf_counter()
+    start = clock()
     run()
     synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def peak_in_a_fresh_process(build, *arguments) -> float:
@@ -114,19 +115,14 @@ def surroundings() -> dict:
     """What a figure depends on besides the code and its sizes."""
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "commit": _commit(),
+        "commit": manifest.commit(),
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "fairseq": _fairseq(),
+        "fairseq": manifest.fairseq(),
     }
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _cpu() -> str:
@@ -134,15 +130,6 @@ def _cpu() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def _fairseq() -> str:
-    for name in ("fairseq", "ve-fairseq", "fairseq-fixed"):
-        try:
-            return f"{name} {metadata.version(name)}"
-        except metadata.PackageNotFoundError:
-            continue
-    return ""
 
 
 def rows_of(seconds: dict, peaks: dict, **sizes) -> list:

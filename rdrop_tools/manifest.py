@@ -1,8 +1,11 @@
 """The manifest next to a result: from what, how and with which versions it was made."""
 
+import contextlib
 import json
 import platform
+import subprocess
 from importlib import metadata
+from pathlib import Path
 
 NAME = "manifest.json"
 
@@ -13,6 +16,20 @@ def versions(*packages):
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in packages},
     }
+
+
+def fairseq():
+    """Return the name and the version of the package that fairseq comes from."""
+    for name in ("fairseq", "ve-fairseq", "fairseq-fixed"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return f"{name} {metadata.version(name)}"
+    return ""
+
+
+def commit():
+    """Return the commit of the checkout that this is in, shortened; nothing where it is in none."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def read(folder):

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # TERM and INT, which may reach this script alone, end what it has started too.
 
-child='' # the process that runs now
+child='' # the process that runs now, or several
 exec {stdout}>&1 {stderr}>&2 # the output of this script, whatever that of the process is
 
 trap 'stop TERM' TERM
@@ -26,8 +26,10 @@ stop() {
     if [ -n "$child" ]; then
         # Ctrl-C has reached the child too, and a second one would disturb how it ends
         if [ "$1" = INT ]; then sleep 1; fi
-        kill -s "$1" "$child" 2>/dev/null || true
-        wait "$child" || true
+        # shellcheck disable=SC2086
+        kill -s "$1" $child 2>/dev/null || true
+        # shellcheck disable=SC2086
+        wait $child || true
     fi
     say_stopped
     exit $((128 + $(kill -l "$1")))

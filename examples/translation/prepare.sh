@@ -20,6 +20,7 @@ declare_options() {
     option orig DIR '' "use the archives, or what was unpacked from them, in DIR; downloads nothing"
     option subword 'sentencepiece|subword-nmt' "${subword-}" "the paper has subword-nmt"
     option bpe_size N "${bpe_size-}" "pieces or merges"
+    option train_pairs N '' "keep so many training pairs, chosen by a hash of the source (all)"
     option workers N '' "processes; changes no result (all cores)"
     flag bidirectional "also make a corpus of both directions at once, for train.sh --bidirectional"
     option out DIR "$repo/runs/$benchmark" "where everything goes"
@@ -34,6 +35,7 @@ main() {
     [ -z "$orig" ] || [ -d "$orig" ] ||
         die "there is no folder $orig: give --orig the folder of the archives"
     if [ -n "$other_valid" ] && [ -n "${!other_valid}" ]; then held_out=(--valid "$other_valid"); fi
+    [ -z "$train_pairs" ] || corpus_settings+=(--train-pairs "$train_pairs")
     read_languages
     need_program fairseq-preprocess
     need_corpus_packages

@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from rdrop_tools import manifest
+from rdrop_tools.arguments import at_least_one
 from rdrop_tools.atomic import atomic_folder
 from rdrop_tools.checksums import checksum
 from rdrop_tools.corpus.table import CorpusError
@@ -144,11 +145,17 @@ def split_of(source):
     return "valid" if percentile < VALID_PERCENT else "test"
 
 
-def write_corpus(pairs, lang, out):
-    """Write {train,valid,test}.{en,lang} into the new folder `out`; return the pairs of each."""
+def write_corpus(pairs, lang, out, train_pairs=None):
+    """Write {train,valid,test}.{en,lang} into the new folder `out`; return the pairs of each.
+
+    Of the pairs for training the first `train_pairs` are kept, of the others all.
+    """
     splits = {"train": [], "valid": [], "test": []}
     for pair in pairs:
         splits[split_of(pair[0])].append(pair)
+    splits["train"] = splits["train"][:train_pairs]
+    if train_pairs and len(splits["train"]) < train_pairs:
+        raise CorpusError(f"en-{lang} has only {len(splits['train']):,} training pairs.")
     for name, chosen in splits.items():
         if not chosen:
             raise CorpusError(f"en-{lang} has too few strings: nothing is left for {name}.")
@@ -162,11 +169,11 @@ def write_corpus(pairs, lang, out):
     return splits
 
 
-def make_corpus(wheel, lang, out, limit=None):
+def make_corpus(wheel, lang, out, limit=None, train_pairs=None):
     """Write the corpus, of at most `limit` pairs, into the new folder `out` and print counts."""
     translations = read_translations(wheel, lang)
     pairs = choose_pairs(translations)
-    splits = write_corpus(pairs[:limit], lang, out)
+    splits = write_corpus(pairs[:limit], lang, out, train_pairs)
     strings = sum(sum(targets.values()) for targets in translations.values())
     print(f"{strings:,} translated strings, {len(translations):,} distinct sources")
     print(f"{len(pairs):,} pairs without the very long ones and those without a letter")
@@ -185,13 +192,19 @@ def main(argv=None):
         "--out", type=Path, help="new folder for the corpus; without it, only the wheel is fetched"
     )
     parser.add_argument("--limit", type=int, help="keep a sample of so many pairs")
+    parser.add_argument(
+        "--train-pairs",
+        type=at_least_one,
+        metavar="N",
+        help="keep so many training pairs, chosen by a hash of the source, and every other pair",
+    )
     args = parser.parse_args(argv)
     try:
         if not args.wheel.exists():
             download_wheel(args.wheel)
         verify_checksum(args.wheel)
         if args.out:
-            make_corpus(args.wheel, args.lang, args.out, args.limit)
+            make_corpus(args.wheel, args.lang, args.out, args.limit, args.train_pairs)
         else:
             print(f"checksum verified: {args.wheel}")
     except (CorpusError, OSError) as error:

@@ -12,10 +12,12 @@ from typing import NamedTuple, Optional
 from tqdm import tqdm
 
 from rdrop_tools import manifest
+from rdrop_tools.arguments import at_least_one
 from rdrop_tools.atomic import atomic_folder
 from rdrop_tools.corpus import moses
 from rdrop_tools.corpus.cleaning import Limits, add_cleaning_arguments, limits_of
 from rdrop_tools.corpus.raw_text import checksum_if_complete, locate_all, read_pairs
+from rdrop_tools.corpus.sample import keep_sample
 from rdrop_tools.corpus.table import SPLITS, CorpusError, read_table
 from rdrop_tools.parallel import add_workers_argument, map_chunks
 
@@ -28,6 +30,7 @@ class Settings(NamedTuple):
     aggressive_dash_splits: bool
     limits: Limits
     valid_every: Optional[int]
+    train_pairs: Optional[int] = None
 
 
 def process(pairs, languages, settings, is_training):
@@ -140,6 +143,9 @@ def make_corpus(table_path, originals, out, settings, valid, workers):
     with atomic_folder(out) as folder:
         inputs = inputs_of(table, originals)  # the quick check that all is there comes first
         texts, sets = write_sets(table, originals, settings, workers, folder)
+        if settings.train_pairs:
+            keep_sample(folder, table.languages, settings.train_pairs)
+            sets["train"] = settings.train_pairs
         empty = [split for split in SPLITS if not sets[split]]
         if empty:
             raise CorpusError(f"No pair is left for {' and '.join(empty)}: is the text too small?")
@@ -180,6 +186,12 @@ def main(argv=None):
         "--valid-every", type=int, metavar="N", help="every N-th training pair goes to valid"
     )
     valid.add_argument("--valid", metavar="TEXT", help="the text of the table that becomes valid")
+    parser.add_argument(
+        "--train-pairs",
+        type=at_least_one,
+        metavar="N",
+        help="keep so many training pairs, chosen by a hash of the source",
+    )
     add_workers_argument(parser)
     args = parser.parse_args(argv)
     settings = Settings(
@@ -188,6 +200,7 @@ def main(argv=None):
         args.aggressive_dash_splits,
         limits_of(args),
         args.valid_every,
+        args.train_pairs,
     )
     try:
         make_corpus(args.corpus, args.orig, args.out, settings, args.valid, args.workers)

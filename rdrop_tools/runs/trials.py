@@ -6,7 +6,9 @@ benchmark and method, mean and standard deviation over the seeds.
 """
 
 import argparse
+import contextlib
 import csv
+import fcntl
 import statistics
 import sys
 from pathlib import Path
@@ -17,8 +19,8 @@ TRAINING = ("benchmark", "method", "seed")
 FIELDS = (*TRAINING, "score", "value")
 
 
-def read_rows(path):
-    """Return the rows of the CSV, dictionaries of FIELDS; none where there is no file.
+def read_rows(path, fields=FIELDS):
+    """Return the rows of the CSV, dictionaries of its fields; none where there is no file.
 
     Raises ValueError, in a sentence for the user, if it is another CSV.
     """
@@ -26,21 +28,43 @@ def read_rows(path):
         return []
     with open(path, encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != FIELDS:
+        if tuple(reader.fieldnames or ()) != fields:
             raise ValueError(
-                f"{path} is not a CSV of scores: its columns are not {', '.join(FIELDS)}."
+                f"{path} is not a CSV of scores: its columns are not {', '.join(fields)}."
             )
         return list(reader)
 
 
+def put_rows(path, fields, training, added):
+    """Put rows into the CSV, in the place of those that are equal in the fields of `training`.
+
+    Programs that do so at the same time wait for each other.
+    """
+    with _alone_with(path):
+        named = {tuple(row[field] for field in training) for row in added}
+        rows = [
+            row
+            for row in read_rows(path, fields)
+            if tuple(row[field] for field in training) not in named
+        ]
+        with atomic_file(path) as made, open(made, "w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, fields, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows([*rows, *added])
+
+
+@contextlib.contextmanager
+def _alone_with(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(f".{path.name}.turn"), "w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
+
+
 def add_scores(path, training, scores):
     """Put the scores {name: text} of a training (benchmark, method, seed) into the CSV."""
-    rows = [row for row in read_rows(path) if tuple(row[field] for field in TRAINING) != training]
-    rows += [dict(zip(FIELDS, (*training, name, value))) for name, value in scores.items()]
-    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    rows = [dict(zip(FIELDS, (*training, name, value))) for name, value in scores.items()]
+    put_rows(path, FIELDS, TRAINING, rows)
 
 
 def read_scores(path):

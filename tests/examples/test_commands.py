@@ -13,7 +13,16 @@ BENCHMARKS = sorted(path.parent.name for path in EXAMPLES.glob("*/corpus.json"))
 PROGRAMS = ("prepare.sh", "train.sh", "evaluate.sh")
 OPTIONS = {
     "prepare.sh": {
-        *("--orig", "--subword", "--bpe-size", "--workers", "--bidirectional", "--out", "--help"),
+        *(
+            "--orig",
+            "--subword",
+            "--bpe-size",
+            "--train-pairs",
+            "--workers",
+            "--bidirectional",
+            "--out",
+            "--help",
+        ),
     },
     "train.sh": {
         *("--baseline", "--alpha", "--seed", "--reverse", "--max-updates", "--precision", "--cpu"),

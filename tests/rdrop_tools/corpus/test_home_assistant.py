@@ -169,6 +169,18 @@ def test_limit_takes_a_part_of_the_same_splits(wheel, tmp_path):
         assert len(some) < len(everything)
 
 
+def test_a_part_of_the_training_pairs_with_all_others(wheel, tmp_path):
+    path = wheel({"a/en": many_strings("English"), "a/de": many_strings("German")})
+    for name, options in {"all": [], "some": ["--train-pairs", "150"]}.items():
+        program.main(["--wheel", str(path), "--out", str(tmp_path / name), *options])
+    train, valid, test = (read_corpus(tmp_path / "some", s) for s in ("train", "valid", "test"))
+    assert train == read_corpus(tmp_path / "all", "train")[:150] and len(train) == 150
+    assert valid == read_corpus(tmp_path / "all", "valid")
+    assert test == read_corpus(tmp_path / "all", "test")
+    with pytest.raises(SystemExit, match="has only .* training pairs"):
+        program.main(["--wheel", str(path), "--out", f"{tmp_path}/more", "--train-pairs", "300"])
+
+
 def test_wrong_checksum_is_refused_and_nothing_written(tmp_path):
     path = make_wheel(tmp_path / "other.whl", {"a/en": {"x": "On"}, "a/de": {"x": "An"}})
     with pytest.raises(SystemExit, match="damaged.*8167820cac4b"):

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from rdrop_tools.corpus import prepare as program
+from rdrop_tools.corpus.sample import keep_sample
 
 WORDS = ["the", "of", "and", "a", "to", "in", "is", "was", "he", "for", "it", "with"]
 
@@ -69,6 +70,34 @@ def test_the_sets(run, capsys):
     assert len(manifest["corpus"]["inputs"]["train.de"]) == 64
     assert manifest["corpus"]["settings"]["limits"]["ratio"] == 1.5
     assert manifest["cleaned"] == ["train", "valid"]
+
+
+def test_a_sample_of_the_training_pairs(run, tmp_path, capsys):
+    """Chosen by the hash of the source, in order; the validation and the test set stay whole."""
+    whole, sample = run(*LIMITS), run(*LIMITS, "--train-pairs", 100, out=tmp_path / "sample")
+    assert "corpus: train 100, valid 217, test 2" in capsys.readouterr().out
+    pairs = list(zip(*(whole[f"train.{language}"].splitlines() for language in ("de", "en"))))
+    by_hash = sorted(pairs, key=lambda pair: hashlib.sha256(f"{pair[0]}\n".encode()).digest())
+    chosen = set(by_hash[:100])
+    kept = list(zip(*(sample[f"train.{language}"].splitlines() for language in ("de", "en"))))
+    assert kept == [pair for pair in pairs if pair in chosen] and len(kept) == 100
+    assert all(sample[f"{s}.de"] == whole[f"{s}.de"] for s in ("valid", "test"))
+    assert json.loads(sample["manifest.json"])["corpus"]["pairs"]["train"] == 100
+
+
+def test_a_sample_has_exactly_its_size_where_sources_repeat(tmp_path):
+    write(tmp_path / "train.de", ["same"] * 9 + ["other"])
+    write(tmp_path / "train.en", [str(n) for n in range(10)])
+    keep_sample(tmp_path, ("de", "en"), 5)
+    assert (tmp_path / "train.de").read_text().count("\n") == 5
+    kept = (tmp_path / "train.en").read_text().split()
+    assert len(kept) == 5 and kept == sorted(kept) and not set(kept) & set("5678")
+
+
+def test_a_sample_larger_than_the_text_is_refused(run, tmp_path):
+    with pytest.raises(SystemExit, match="4,781 training pairs, fewer than 5,000"):
+        run(*LIMITS, "--train-pairs", 5000)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("workers", [2, 3])

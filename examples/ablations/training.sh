@@ -1,0 +1,54 @@
+# shellcheck shell=bash
+# One training of run.sh: all of its stages, the translation of the test set, its row in results.csv.
+
+# run_training LINE, as `scripts/ablations.py list` prints it
+run_training() {
+    local folder corpus seed updates stages arguments run start=()
+    IFS=$'\t' read -r folder corpus seed updates stages arguments <<<"$1"
+    run=$out/$folder
+    if [ "$stages" = 2 ]; then
+        train "$run-both" "$out/$corpus/binarized-bidirectional"
+        start=(--finetune-from-model "$run-both/checkpoint_best.pt")
+    fi
+    train "$run" "$out/$corpus/binarized" "${start[@]}"
+    translate "$run" "$out/$corpus/binarized"
+    ablations add "$folder"
+    rm -f "$run"/checkpoint*.pt "$run-both"/checkpoint*.pt
+}
+
+# train RUN DATA [WHAT IT STARTS WITH]
+train() {
+    local every=$((updates > validations ? updates / validations : 1)) words
+    read -ra words <<<"$arguments"
+    words=("${model[@]}" "${optimization[@]}" "${validation[@]}" "${extra[@]}" "${words[@]}")
+    begin "$1"
+    [ ! -e "$1/trained" ] || return 0
+    say "training ${1#"$out/"}: $updates updates"
+    supervise fairseq-train "$2" --user-dir "$repo/rdrop_fairseq" --task translation \
+        --seed "$seed" --max-update "$updates" --total-num-update "$updates" \
+        --validate-interval-updates "$every" --validate-interval 1000000 \
+        --save-interval-updates "$every" --save-interval 1000000 --keep-interval-updates 1 \
+        --no-epoch-checkpoints --distributed-world-size 1 "${precision_flags[@]}" \
+        --save-dir "$1" --log-format json --log-interval 10 --log-file "$1/train.log" \
+        "${words[@]}" "${@:3}" \
+        >"$1/output" 2>&1 || die "the training $1 stopped; its file output says why"
+    touch "$1/trained"
+}
+
+# begin RUN: what is there of it may go on with the same settings.
+begin() {
+    mkdir -p "$1"
+    [ -e "$1/trained" ] || compgen -G "$1/checkpoint*.pt" >/dev/null || rm -f "$1/settings"
+    keep_settings "$1/settings" "${words[*]} $updates updates" "remove that folder to train it again"
+    keep_whole_checkpoint "$1"
+}
+
+# translate RUN DATA
+translate() {
+    [ ! -e "$1/generate.log" ] || return 0
+    supervise fairseq-generate "$2" --user-dir "$repo/rdrop_fairseq" --task translation \
+        --path "$1/checkpoint_best.pt" --beam "$beam" --remove-bpe sentencepiece --max-tokens 4096 \
+        "${precision_flags[@]}" >"$1/generate.tmp" 2>>"$1/output" ||
+        die "the translation with $1 failed; its file output says why"
+    mv "$1/generate.tmp" "$1/generate.log"
+}

@@ -1,0 +1,94 @@
+"""The pictures of an ablation study: BLEU against alpha, the gain against pairs, some curves."""
+
+import re
+from statistics import mean, stdev
+
+from rdrop_fairseq.options import REG_ALPHA
+from rdrop_tools.ablations.plan import PLAIN
+from rdrop_tools.ablations.report import gains_of
+from rdrop_tools.ablations.results import LOG
+from rdrop_tools.atomic import atomic_file
+from rdrop_tools.runs.plot import COLOURS, STYLE, draw, plt
+
+ALPHA = re.compile(rf"{REG_ALPHA.flag} (\S+)")
+RDROP = "rdrop"
+CURVES = (PLAIN, RDROP, "late-half")
+
+
+def draw_all(results, folder):
+    """Draw what there are results for, into the folder; return the paths of the pictures."""
+    corpora = list(dict.fromkeys(row["corpus"] for row in results))
+    by_corpus = {name: [row for row in results if row["corpus"] == name] for name in corpora}
+    figures = {"alpha": against_alpha(by_corpus), "pairs": against_pairs(by_corpus)}
+    for corpus in corpora:
+        logs = [(row, folder / corpus / f"{row}-seed1" / LOG) for row in CURVES]
+        if all(log.exists() for _, log in logs):
+            figures[f"curves-{corpus}"] = draw(logs)
+    paths = {folder / f"{name}.png": figure for name, figure in figures.items() if figure}
+    for path, figure in paths.items():
+        with atomic_file(path) as picture:
+            figure.savefig(picture, dpi=120)
+        plt.close(figure)
+    return list(paths)
+
+
+def against_alpha(by_corpus):
+    """Return a figure of test BLEU against alpha, with plain as a line; None without results."""
+    curves = {corpus: alphas(results) for corpus, results in by_corpus.items()}
+    curves = {corpus: points for corpus, points in curves.items() if len(points) > 1}
+    if not curves:
+        return None
+    figure, axis = _axis("alpha", "test BLEU")
+    for (corpus, points), colour in zip(curves.items(), COLOURS):
+        _draw_points(axis, points, f"R-Drop, {corpus}", colour)
+        plain = [float(row["test_bleu"]) for row in by_corpus[corpus] if row["row"] == PLAIN]
+        if plain:
+            axis.axhline(mean(plain), color=colour, linestyle="--", label=f"plain, {corpus}")
+    axis.legend()
+    return figure
+
+
+def alphas(results):
+    """Return {alpha: [test BLEU of each seed]} of the group alpha."""
+    points = {}
+    for row in results:
+        if row["group"] == "alpha":
+            given = ALPHA.search(row["settings"])
+            alpha = float(given[1]) if given else REG_ALPHA.default
+            points.setdefault(alpha, []).append(float(row["test_bleu"]))
+    return points
+
+
+def against_pairs(by_corpus):
+    """Return a figure of what R-Drop gains against the training pairs; None without results."""
+    curves = {}
+    for corpus, results in by_corpus.items():
+        gains = gains_of([row for row in results if row["row"] == RDROP], results)
+        if gains:
+            text, _, pairs = corpus.rpartition("-")
+            curves.setdefault(text, {})[int(pairs)] = gains
+    if not curves:
+        return None
+    figure, axis = _axis("training pairs", "test BLEU of R-Drop minus plain")
+    axis.set_xscale("log")
+    axis.axhline(0, color="#888888", linewidth=1)
+    for (text, points), colour in zip(curves.items(), COLOURS):
+        _draw_points(axis, points, text, colour)
+    axis.legend()
+    return figure
+
+
+def _axis(across, up):
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(6, 4.2), layout="constrained")
+    axis.set_xlabel(across)
+    axis.set_ylabel(up)
+    return figure, axis
+
+
+def _draw_points(axis, points, label, colour):
+    """Draw {x: values} as means, with the standard deviation where there are several values."""
+    positions = sorted(points)
+    means = [mean(points[x]) for x in positions]
+    spreads = [stdev(points[x]) if len(points[x]) > 1 else 0 for x in positions]
+    axis.errorbar(positions, means, spreads, color=colour, label=label, marker="o", capsize=3)

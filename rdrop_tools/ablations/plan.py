@@ -1,0 +1,145 @@
+"""Reads the table of an ablation study, `examples/ablations/rows.txt`: trainings come of it."""
+
+import fnmatch
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+PLAIN = "plain"
+EQUAL = "equal"
+SHARE_OF_UPDATES = re.compile(r"(\d+)%")
+
+
+class Row(NamedTuple):
+    """A line of the table: how its trainings differ from the common settings."""
+
+    name: str
+    group: str
+    corpora: tuple
+    """Names that end with their number of training pairs: multi30k-5000."""
+    method: str
+    """plain, or what comes before `_label_smoothed_cross_entropy` in the name of the criterion."""
+    passes: float
+    """How often an update goes through a sentence, in the mean over the training."""
+    updates: str
+    """A multiple of the common number, or `equal`: as much computing as two passes in that."""
+    stages: int
+    """2: first on both directions at once, then on one of them from there."""
+    arguments: str
+    """Of fairseq-train; 25% stands for a quarter of the updates."""
+
+
+class Plan(NamedTuple):
+    """The whole table."""
+
+    updates: int
+    """The common number."""
+    view_cost: float
+    """The computing of a further pass; that of an update with one pass is 1."""
+    rows: list
+
+
+class Training(NamedTuple):
+    """One row with one seed on one corpus."""
+
+    row: Row
+    corpus: str
+    seed: int
+    updates: int
+    arguments: str
+    """Of fairseq-train, the criterion among them."""
+
+    @property
+    def folder(self):
+        """Where it is, below the folder of all."""
+        return f"{self.corpus}/{self.row.name}-seed{self.seed}"
+
+
+def read_plan(path):
+    """Return the :class:`Plan` in a file.
+
+    Raises ValueError, in a sentence for the user, if a line is none of such a table.
+    """
+    settings, rows = {}, []
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        try:
+            if "|" in text:
+                rows.append(_row(text))
+            else:
+                name, value = text.split()
+                settings[name] = float(value)
+        except (ValueError, TypeError):
+            raise ValueError(f"line {number} of {path} is not a row or a setting: {text}") from None
+    if set(settings) != {"updates", "view_cost"}:
+        raise ValueError(f"{path} must set updates and view_cost, and nothing else.")
+    return Plan(int(settings["updates"]), settings["view_cost"], rows)
+
+
+def _row(text):
+    name, group, corpora, method, passes, updates, stages, arguments = map(
+        str.strip, text.split("|")
+    )
+    if updates != EQUAL:
+        float(updates)
+    if stages not in ("1", "2") or not all(map(pairs_of, corpora.split())):
+        raise ValueError
+    corpora = tuple(corpora.split())
+    return Row(name, group, corpora, method, float(passes), updates, int(stages), arguments)
+
+
+def pairs_of(corpus):
+    """Return the number of training pairs, with which the name of a corpus ends."""
+    return int(corpus.rpartition("-")[2])
+
+
+def cost(plan, passes):
+    """Return the computing of an update with so many passes, in updates with one."""
+    return 1 + (passes - 1) * plan.view_cost
+
+
+def updates_of(plan, row):
+    """Return the number of updates of a row's trainings."""
+    if row.updates == EQUAL:
+        return round(plan.updates * cost(plan, 2) / cost(plan, row.passes))
+    return round(plan.updates * float(row.updates))
+
+
+def computing(plan, row):
+    """Return the computing of one of a row's trainings, in trainings with one pass."""
+    return row.stages * updates_of(plan, row) * cost(plan, row.passes) / plan.updates
+
+
+def trainings(plan, seeds):
+    """Return the trainings of all rows: all that have seed 1, then all that have seed 2, ..."""
+    return [
+        _training(plan, row, corpus, seed)
+        for seed in range(1, seeds + 1)
+        for row in plan.rows
+        for corpus in row.corpora
+    ]
+
+
+def _training(plan, row, corpus, seed):
+    updates = updates_of(plan, row)
+    prefix = "" if row.method == PLAIN else f"{row.method}_"
+    words = [
+        str(round(updates * int(share[1]) / 100))
+        if (share := SHARE_OF_UPDATES.fullmatch(word))
+        else word
+        for word in row.arguments.split()
+    ]
+    criterion = f"--criterion {prefix}label_smoothed_cross_entropy"
+    return Training(row, corpus, seed, updates, " ".join([criterion, *words]))
+
+
+def matching(trainings, pattern):
+    """Return the trainings whose ROW or CORPUS/ROW fits a pattern, as of file names."""
+    return [
+        training
+        for training in trainings
+        if fnmatch.fnmatchcase(training.row.name, pattern)
+        or fnmatch.fnmatchcase(f"{training.corpus}/{training.row.name}", pattern)
+    ]

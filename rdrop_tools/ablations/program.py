@@ -1,0 +1,87 @@
+"""The trainings of an ablation study: what to run next, its results, tables and pictures.
+
+`list` prints a line for each training that the CSV does not have: folder, corpus, seed, updates,
+stages, arguments of fairseq-train. `add` adds a finished one. `report` compares the rows with
+plain, draws the pictures and prints the tables. `readme` puts the tables into README.md.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rdrop_tools.ablations.plan import matching, read_plan, trainings
+from rdrop_tools.ablations.report import progress, tables, with_tables
+from rdrop_tools.ablations.results import add_result, is_done, read_results
+from rdrop_tools.ablations.significance import read_significance, write_significance
+from rdrop_tools.arguments import at_least_one
+from rdrop_tools.atomic import atomic_file
+from rdrop_tools.scoring.output import ScoringError
+
+
+def list_trainings(args, plan):
+    """Print what is still to be run."""
+    results = read_results(args.out / "results.csv")
+    chosen = matching(trainings(plan, args.seeds), args.only)
+    if not chosen:
+        raise ValueError(f"no row of {args.rows} has a name like {args.only}.")
+    for training in chosen:
+        if not is_done(training, results):
+            stages = training.row.stages
+            words = (training.corpus, training.seed, training.updates, stages, training.arguments)
+            print(training.folder, *words, sep="\t")
+
+
+def add(args, plan):
+    """Add a finished training to the CSV."""
+    seed = int(args.training.rpartition("-seed")[2])
+    (training,) = (one for one in trainings(plan, seed) if one.folder == args.training)
+    result = add_result(args.out / "results.csv", training, args.out)
+    print(
+        f"{args.training}: test BLEU {result['test_bleu']}, valid BLEU {result['valid_bleu']} at "
+        f"update {result['best_update']} of {training.updates}, {result['seconds']} s"
+    )
+
+
+def report(args, plan):
+    """Compare, draw, and print the tables."""
+    from rdrop_tools.ablations.pictures import draw_all  # matplotlib takes a second
+
+    results = read_results(args.out / "results.csv")
+    write_significance(args.out / "significance.csv", results, args.out)
+    pictures = draw_all(results, args.out)
+    print(made_tables(args, plan))
+    print(progress(plan, results, args.seeds), *pictures, sep="\n")
+
+
+def readme(args, plan):
+    """Put the tables into the README next to the CSVs."""
+    path = args.out / "README.md"
+    text = with_tables(path.read_text(encoding="utf-8"), made_tables(args, plan))
+    with atomic_file(path) as made:
+        made.write_text(text, encoding="utf-8")
+
+
+def made_tables(args, plan):
+    results = read_results(args.out / "results.csv")
+    return tables(plan, results, read_significance(args.out / "significance.csv"))
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for run in (list_trainings, add, report, readme):
+        command = commands.add_parser(run.__name__.partition("_")[0], help=run.__doc__)
+        command.set_defaults(run=run)
+        command.add_argument("--rows", type=Path, required=True, help="the table of the trainings")
+        command.add_argument("--out", type=Path, required=True, help="the folder of results.csv")
+        if run is add:
+            command.add_argument("training", help="its folder, CORPUS/ROW-seedN")
+        else:
+            command.add_argument("--seeds", type=at_least_one, default=3, help="(%(default)s)")
+        if run is list_trainings:
+            command.add_argument("--only", default="*", help="rows, or CORPUS/ROW, of such a name")
+    args = parser.parse_args(argv)
+    try:
+        args.run(args, read_plan(args.rows))
+    except (ValueError, OSError, ScoringError) as error:
+        sys.exit(f"{parser.prog}: {error}")

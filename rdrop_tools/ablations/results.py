@@ -1,0 +1,103 @@
+"""The results of the trainings: a row of a CSV for each."""
+
+from typing import NamedTuple
+
+from sacrebleu.metrics import BLEU
+
+from rdrop_tools import manifest
+from rdrop_tools.ablations.plan import pairs_of
+from rdrop_tools.runs.log import read_entries, training_seconds
+from rdrop_tools.runs.trials import put_rows, read_rows
+from rdrop_tools.scoring.output import read_references, read_system
+
+TRAINING = ("corpus", "row", "seed")
+FIELDS = (
+    *TRAINING,
+    *("group", "pairs", "settings", "updates", "seconds", "best_update"),
+    *("valid_bleu", "test_bleu", "length_ratio"),
+    *("python", "torch", "fairseq", "commit"),
+)
+OUTPUT, LOG = "generate.log", "train.log"
+
+
+class Score(NamedTuple):
+    """Of the test set."""
+
+    bleu: float
+    length_ratio: float
+
+
+def read_results(path):
+    """Return the rows of the CSV, dictionaries of FIELDS; none where there is no file.
+
+    Raises ValueError, in a sentence for the user, if it is another CSV.
+    """
+    return read_rows(path, FIELDS)
+
+
+def key_of(training):
+    return training.corpus, training.row.name, str(training.seed)
+
+
+def is_done(training, results):
+    """Whether the CSV has this training, with these settings."""
+    wanted = (*key_of(training), str(training.updates), training.arguments)
+    fields = (*TRAINING, "updates", "settings")
+    return any(tuple(row[field] for field in fields) == wanted for row in results)
+
+
+def add_result(path, training, folder):
+    """Add what a finished training left in its folder to the CSV; return its row."""
+    row = dict(zip(TRAINING, key_of(training)), **result_of(training, folder))
+    put_rows(path, FIELDS, TRAINING, [row])
+    return row
+
+
+def result_of(training, folder):
+    """Return what the CSV says of a finished training, next to its name and seed."""
+    run = folder / training.folder
+    seconds = [
+        second
+        for stage in stages_of(training, folder)
+        for second in training_seconds(stage / LOG, [training.updates])
+    ]
+    best = best_validation(run / LOG)
+    score = test_score(training.corpus, run / OUTPUT)
+    return {
+        "group": training.row.group,
+        "pairs": pairs_of(training.corpus),
+        "settings": training.arguments,
+        "updates": training.updates,
+        "seconds": f"{sum(seconds):.0f}",
+        "best_update": f"{best['num_updates']:.0f}",
+        "valid_bleu": f"{best['bleu']:.2f}",
+        "test_bleu": f"{score.bleu:.2f}",
+        "length_ratio": f"{score.length_ratio:.3f}",
+        **manifest.versions("torch"),
+        **{"fairseq": manifest.fairseq(), "commit": manifest.commit()},
+    }
+
+
+def stages_of(training, folder):
+    """Return the folders of a training's stages; the first of two ends with `-both`."""
+    run = folder / training.folder
+    return [run] if training.row.stages == 1 else [run.with_name(f"{run.name}-both"), run]
+
+
+def best_validation(log):
+    """Return the entry of the validation whose checkpoint fairseq keeps: the last of equal ones."""
+    return max(read_entries(log, "valid"), key=lambda entry: (entry["bleu"], entry["num_updates"]))
+
+
+def test_score(corpus, output):
+    """Return the :class:`Score` of a log of fairseq-generate, against its own references."""
+    references = read_references([output])
+    score = bleu_of(corpus).corpus_score(read_system(output, len(references)), [references])
+    return Score(score.score, score.ratio)
+
+
+def bleu_of(corpus):
+    """Return the BLEU of a corpus: as multi-bleu.perl's where the text is tokenized already."""
+    if corpus.startswith("multi30k"):
+        return BLEU(lowercase=True, tokenize="none", smooth_method="none", force=True)
+    return BLEU()

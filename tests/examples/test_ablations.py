@@ -1,0 +1,160 @@
+"""The ablation study in small: run by its script, killed and continued; its README."""
+
+import contextlib
+import csv
+import gzip
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from helpers.benchmarks import SMALL_MODEL
+from helpers.constants import REPOSITORY
+from helpers.launch import run, start
+
+from rdrop_tools.ablations.plan import cost, read_plan, trainings
+
+FOLDER = REPOSITORY / "examples" / "ablations"
+PROGRAM = REPOSITORY / "scripts" / "ablations.py"
+README = FOLDER / "README.md"
+BLEU = r"\b\d+\.\d\d\b"
+WORDS = {"en": ("a", "house", "the", "dog", "runs"), "de": ("ein", "haus", "der", "hund", "rennt")}
+ROWS = """
+updates 6
+view_cost 0.9
+plain     | base    | multi30k-150 | plain  | 1 | 1 | 1 |
+bi-simcut | methods | multi30k-150 | simcut | 2 | 1 | 2 |
+"""
+TRAININGS = ("plain-seed1", "bi-simcut-seed1", "bi-simcut-seed1-both")
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """Archives of a toy corpus, and a table of two rows."""
+    folder = tmp_path_factory.mktemp("ablations")
+    (folder / "orig").mkdir()
+    (folder / "rows.txt").write_text(ROWS)
+    chance = random.Random(0)
+    for name, count in {"train": 200, "val": 10, "test_2016_flickr": 10}.items():
+        numbers = [chance.choices(range(5), k=chance.randint(2, 8)) for _ in range(count)]
+        for language, words in WORDS.items():
+            text = "".join(" ".join(words[n] for n in line) + "\n" for line in numbers)
+            archive = folder / "orig" / f"{name}.{language}.gz"
+            archive.write_bytes(gzip.compress(text.encode()))
+    return folder
+
+
+def command(given, out, *words):
+    options = ("--orig", given / "orig", "--rows", given / "rows.txt", "--out", out, "--cpu")
+    small = ("--seeds", 1, "--bpe-size", 40, *words, "--", *SMALL_MODEL, "--warmup-updates", 1)
+    return ("bash", FOLDER / "run.sh", *options, *small)
+
+
+def results(out):
+    """Return the rows of the CSV without what a clock or the order of the trainings decides."""
+    with open(out / "results.csv", encoding="utf-8", newline="") as file:
+        rows = [{**row, "seconds": row["seconds"] != ""} for row in csv.DictReader(file)]
+    return sorted(rows, key=lambda row: row["row"])
+
+
+def kill_at_the_first_checkpoint(*words):
+    out = words[words.index("--out") + 1]
+    process = start(*words, start_new_session=True, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not list(out.glob("*/*/checkpoint_last.pt")):
+        time.sleep(0.05)
+    assert process.poll() is None, "it ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        while True:  # what it has started takes its time to die
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+
+
+@pytest.mark.faults
+def test_killed_and_continued_it_has_the_same_results(given, tmp_path):
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    kill_at_the_first_checkpoint(*command(given, killed, "--jobs", 2))
+    assert not (killed / "results.csv").exists()
+    said = run(*command(given, killed, "--jobs", 2)).stdout
+    assert "2 trainings are to be run" in said and "2 of 2 trainings are done." in said
+    shutil.copytree(killed / "multi30k-150", undisturbed / "multi30k-150")
+    for training in TRAININGS:
+        shutil.rmtree(undisturbed / "multi30k-150" / training)
+    run(*command(given, undisturbed, "--jobs", 1))
+    assert results(killed) == results(undisturbed)
+    plain, simcut = sorted(results(killed), key=lambda row: row["row"], reverse=True)
+    assert (plain["settings"], plain["updates"]) == (
+        "--criterion label_smoothed_cross_entropy",
+        "6",
+    )
+    assert plain["pairs"] == "150" and float(plain["length_ratio"]) > 0
+    assert simcut["settings"] == "--criterion simcut_label_smoothed_cross_entropy"
+
+    logs = [(killed / "multi30k-150" / run / "train.log").read_text() for run in TRAININGS]
+    assert ["binarized-bidirectional" in log for log in logs] == [False, False, True]
+    assert ["-both/checkpoint_best.pt" in log for log in logs] == [False, True, False]
+    assert (killed / "significance.csv").read_text().count("multi30k-150,bi-simcut,1,") == 1
+    assert not list(killed.glob("*/*/checkpoint*.pt"))
+    again = run(*command(given, killed)).stdout
+    assert "0 trainings are to be run" in again and "already there" not in again
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--only", "nothing"), "no row of .*rows.txt has a name like nothing"),
+        (("--jobs", "0"), "--jobs must be a whole number above 0, not '0'"),
+        (("--rows", "nowhere"), "No such file or directory: 'nowhere'"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_a_sentence(given, tmp_path, words, message):
+    finished = run("bash", FOLDER / "run.sh", "--out", tmp_path, "--cpu", *words, check=False)
+    assert finished.returncode != 0
+    assert re.search(message, finished.stdout), finished.stdout
+
+
+def made_readme(folder):
+    run("python", PROGRAM, "readme", "--rows", FOLDER / "rows.txt", "--out", folder)
+    return (folder / "README.md").read_text("utf-8")
+
+
+@pytest.fixture
+def documents(tmp_path):
+    """A copy of the README and of the CSVs that it is made of, where there are any."""
+    for path in (README, *FOLDER.glob("*.csv")):
+        shutil.copy(path, tmp_path)
+    return tmp_path
+
+
+def test_the_tables_of_the_readme_are_made_of_the_results(documents):
+    assert made_readme(documents) == README.read_text("utf-8")
+
+
+def test_the_words_of_the_readme_have_no_other_bleu_than_the_tables():
+    text = README.read_text("utf-8")
+    before, tables, after = re.split(r"<!-- tables -->|<!-- end of tables -->", text)
+    assert set(re.findall(BLEU, before + after)) <= set(re.findall(BLEU, tables))
+
+
+def test_a_figure_that_the_results_do_not_have_is_noticed(documents):
+    readme = documents / "README.md"
+    readme.write_text(readme.read_text("utf-8").replace("not measured |", "41.00 |", 1), "utf-8")
+    assert made_readme(documents) == README.read_text("utf-8")
+
+
+def test_the_readme_says_what_the_table_of_rows_says():
+    plan, text = read_plan(FOLDER / "rows.txt"), README.read_text("utf-8")
+    assert f"all of it: {len(trainings(plan, 3))} trainings" in text
+    assert f"changes no result: {plan.updates:,}, or" in text
+    assert f"takes {cost(plan, 2):g} times the computing" in text
+    assert f"each further view {plan.view_cost:g} more" in text
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\(((?!http|#)[^)]+)\)", README.read_text("utf-8")))
+def test_every_link_of_the_readme_leads_somewhere(path):
+    assert (FOLDER / path.split("#")[0]).exists()

@@ -1,0 +1,128 @@
+"""The table of the ablations: what is read, what trainings it makes, what they cost."""
+
+import re
+from statistics import mean
+
+import pytest
+from fairseq import options
+from helpers.constants import REPOSITORY
+
+from rdrop_fairseq.schedule import Schedule
+from rdrop_tools.ablations.plan import (
+    computing,
+    cost,
+    matching,
+    read_plan,
+    trainings,
+    updates_of,
+)
+
+ROWS = REPOSITORY / "examples" / "ablations" / "rows.txt"
+PLAN = read_plan(ROWS)
+NAMED = {row.name: row for row in PLAN.rows}
+FIRST = {training.row.name: training for training in trainings(PLAN, 1)[::-1]}
+
+
+def parsed(training):
+    """What fairseq-train understands of the arguments of a training."""
+    parser = options.get_training_parser()
+    return options.parse_args_and_arch(parser, ["data", "--arch=transformer", *training.split()])
+
+
+def write(tmp_path, *lines, settings=("updates 100", "view_cost 0.5")):
+    path = tmp_path / "rows.txt"
+    path.write_text("\n".join([*settings, *lines]))
+    return path
+
+
+def test_a_line_is_a_row(tmp_path):
+    line = "late | when | text-20 text-5 | rdrop | 1.25 | 2 | 1 | --rdrop-start-update 75%  # why"
+    plan = read_plan(write(tmp_path, "# nothing", "", line))
+    (row,) = plan.rows
+    assert (plan.updates, plan.view_cost) == (100, 0.5)
+    assert row[:3] == ("late", "when", ("text-20", "text-5"))
+    made = trainings(plan, 2)
+    assert [training.folder for training in made] == [
+        *("text-20/late-seed1", "text-5/late-seed1", "text-20/late-seed2", "text-5/late-seed2")
+    ]
+    assert {training.updates for training in made} == {200}
+    criterion = "--criterion rdrop_label_smoothed_cross_entropy"
+    assert made[0].arguments == f"{criterion} --rdrop-start-update 150"
+
+
+def test_equal_computing(tmp_path):
+    """A further pass costs half of the first here: 2 passes cost 1.5, and 4 passes 2.5."""
+    lines = [
+        "plain  | g | text-5 | plain | 1 | equal | 1 |",
+        "rdrop  | g | text-5 | rdrop | 2 | equal | 1 |",
+        "views4 | g | text-5 | rdrop | 4 | equal | 1 | --rdrop-views 4",
+        "late   | g | text-5 | rdrop | 1.5 | 1   | 1 | --rdrop-start-update 50%",
+        "both   | g | text-5 | rdrop | 2 | 1     | 2 |",
+    ]
+    plan = read_plan(write(tmp_path, *lines))
+    assert [cost(plan, passes) for passes in (1, 2, 4)] == [1, 1.5, 2.5]
+    assert [updates_of(plan, row) for row in plan.rows] == [150, 100, 60, 100, 100]
+    assert [computing(plan, row) for row in plan.rows] == [1.5, 1.5, 1.5, 1.25, 3]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "too | short | text-5",
+        "a | g | text-5 | rdrop | many | 1 | 1 |",
+        "a | g | text-5 | rdrop | 2 | some | 1 |",
+        "a | g | text-5 | rdrop | 2 | 1 | 3 |",
+        "a | g | text | rdrop | 2 | 1 | 1 |",
+        "updates many",
+    ],
+)
+def test_a_line_that_is_no_row_is_named(tmp_path, line):
+    with pytest.raises(ValueError, match=r"^line 3 of .*rows.txt is not a row or a setting: "):
+        read_plan(write(tmp_path, line))
+
+
+def test_settings_are_needed(tmp_path):
+    with pytest.raises(ValueError, match="must set updates and view_cost"):
+        read_plan(write(tmp_path, settings=("updates 5",)))
+
+
+def test_rows_are_chosen_by_name_or_by_corpus():
+    def chosen(pattern):
+        return {training.folder for training in matching(trainings(PLAN, 1), pattern)}
+
+    assert chosen("every-*") == {f"multi30k-5000/every-{k}-seed1" for k in (2, 5, 10)}
+    assert chosen("multi30k-2000/*") == {f"multi30k-2000/{m}-seed1" for m in ("plain", "rdrop")}
+
+
+def test_no_row_is_there_twice():
+    assert len(NAMED) == len(PLAN.rows)
+    folders = [training.folder for training in trainings(PLAN, 3)]
+    assert len(set(folders)) == len(folders)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_fairseq_understands_each_row_whose_passes_are_those_of_its_schedule(name):
+    """The share of the updates with several views, times the share of the sentences."""
+    training = FIRST[name]
+    given = parsed(training.arguments)
+    passes = (given.update_freq or [1])[0]
+    if training.row.method != "plain":
+        schedule = Schedule(1.0, given.rdrop_start_update, 0, given.rdrop_every)
+        share = mean(schedule.alpha_at(update) for update in range(training.updates))
+        views = getattr(given, "rdrop_views", 2)
+        passes = 1 + (views - 1) * share * given.rdrop_share
+    assert training.row.passes == pytest.approx(passes, abs=0.01)
+    assert "%" not in training.arguments
+
+
+def test_equal_rows_cost_as_much_as_rdrop():
+    equal = [row for row in PLAN.rows if row.updates == "equal"]
+    assert {row.name for row in equal} == {"plain-equal", "views-3", "views-4"}
+    for row in equal:
+        assert computing(PLAN, row) == pytest.approx(computing(PLAN, NAMED["rdrop"]), rel=1e-3)
+
+
+def test_the_comment_has_the_default_alphas():
+    (said,) = re.findall(r"default alpha, (\S+) or (\S+)", ROWS.read_text())
+    alphas = [parsed(FIRST[name].arguments).reg_alpha for name in ("rdrop", "simcut")]
+    assert [float(alpha) for alpha in said] == alphas

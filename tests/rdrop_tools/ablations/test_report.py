@@ -1,0 +1,98 @@
+"""The tables and pictures of the ablations, from CSVs with known figures."""
+
+import pytest
+
+from rdrop_tools.ablations.pictures import against_alpha, against_pairs, alphas, draw_all
+from rdrop_tools.ablations.plan import read_plan
+from rdrop_tools.ablations.report import gains_of, progress, tables, with_tables
+from rdrop_tools.ablations.results import FIELDS
+
+ROWS = """
+updates 100
+view_cost 0.9
+plain   | base  | text-9 text-90 | plain | 1 | 1 | 1 |
+rdrop   | alpha | text-9 text-90 | rdrop | 2 | 1 | 1 |
+alpha-1 | alpha | text-9         | rdrop | 2 | 1 | 1 | --reg-alpha 1
+"""
+
+
+@pytest.fixture
+def plan(tmp_path):
+    (tmp_path / "rows.txt").write_text(ROWS)
+    return read_plan(tmp_path / "rows.txt")
+
+
+def result(row, seed, test, corpus="text-9", settings="", updates=100):
+    group = "base" if row == "plain" else "alpha"
+    named = {"corpus": corpus, "row": row, "seed": str(seed), "group": group, "settings": settings}
+    scores = {"updates": str(updates), "valid_bleu": "8.00", "test_bleu": str(test)}
+    return {**dict.fromkeys(FIELDS, ""), **named, **scores, "best_update": str(90 + seed)}
+
+
+RESULTS = [
+    *(result("plain", seed, bleu) for seed, bleu in ((1, 10), (2, 12), (3, 14))),
+    *(result("rdrop", seed, bleu) for seed, bleu in ((1, 11), (2, 14))),
+    result("alpha-1", 1, 9, settings="--criterion some --reg-alpha 1"),
+]
+
+
+def lines(plan, significance=()):
+    text = tables(plan, RESULTS, list(significance))
+    return {line.split(" | ")[1]: line for line in text.split("\n\n")[1].splitlines()}
+
+
+def test_mean_spread_and_the_gain_over_common_seeds(plan):
+    found = lines(plan)
+    assert found["plain"] == (
+        "| base | plain | 1 | 100 | 1.00 | 3 | 92 | 8.00 ± 0.00 | 12.00 ± 2.00 |  |  |"
+    )
+    assert found["rdrop"] == (
+        "| alpha | rdrop | 2 | 100 | 1.90 | 2 | 92 | 8.00 ± 0.00 | 12.50 ± 2.12 | +1.50 |  |"
+    )
+    assert "| 1 | 91 | 8.00 | 9.00 | -1.00 |  |" in found["alpha-1"]
+    assert gains_of(RESULTS[3:5], RESULTS) == [1, 2]
+
+
+def test_p_is_shown_where_it_is_of_the_same_seeds(plan):
+    known = {"corpus": "text-9", "row": "rdrop", "p_value": "0.0123"}
+    assert "0.0123" in lines(plan, [{**known, "seeds": "2"}])["rdrop"]
+    assert "0.0123" not in tables(plan, RESULTS, [{**known, "seeds": "1"}])
+    assert "0.0123" not in tables(plan, RESULTS, [{**known, "seeds": "2", "corpus": "text-90"}])
+
+
+def test_what_was_not_run_is_said(plan):
+    of_other = tables(plan, RESULTS, []).split("**text-90**")[1]
+    assert of_other.startswith(": 0 trainings") and of_other.count("not measured") == 2 * 3
+    assert progress(plan, [], 2) == "0 of 10 trainings are done."
+
+
+def test_the_tables_take_their_place_in_a_readme():
+    text = "before\n<!-- tables -->\nold\n<!-- end of tables -->\nafter\n"
+    made = with_tables(text, r"| \1 |")
+    assert made == "before\n<!-- tables -->\n\n| \\1 |\n\n<!-- end of tables -->\nafter\n"
+    assert with_tables(made, r"| \1 |") == made
+    with pytest.raises(ValueError, match="no place for the tables"):
+        with_tables("nothing", "")
+
+
+def test_alpha_is_what_the_settings_say_or_its_default():
+    assert alphas(RESULTS) == {5.0: [11.0, 14.0], 1.0: [9.0]}
+
+
+def test_the_pictures_show_the_means(tmp_path):
+    larger = [result("plain", 1, 20, "text-90"), result("rdrop", 1, 23, "text-90")]
+    by_corpus = {"text-9": RESULTS, "text-90": larger}
+    (axis,) = against_alpha(by_corpus).axes
+    curve, plain = axis.get_lines()[0], axis.get_lines()[-1]
+    assert curve.get_xydata().tolist() == [[1, 9], [5, 12.5]]
+    assert set(plain.get_ydata()) == {12}
+    (axis,) = against_pairs(by_corpus).axes
+    assert axis.get_lines()[1].get_xydata().tolist() == [[9, 1.5], [90, 3]]
+    drawn = draw_all([*RESULTS, *larger], tmp_path)
+    assert [path.name for path in drawn] == ["alpha.png", "pairs.png"]
+    assert all(path.stat().st_size > 1000 for path in drawn)
+
+
+def test_without_results_there_is_no_picture(tmp_path):
+    assert draw_all([], tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
