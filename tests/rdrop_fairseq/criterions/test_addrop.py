@@ -383,6 +383,12 @@ def test_a_second_view_of_addrop_is_refused_beside_others(transformer, arguments
         transformer(*SECOND_VIEW, *arguments)
 
 
+@pytest.mark.parametrize("argument", ["--addrop-p=0.6", "--addrop-attribution=random"])
+def test_options_of_addrop_are_refused_where_they_would_do_nothing(transformer, argument):
+    with pytest.raises(ValueError, match="does nothing by itself: give --rdrop-second-view addrop"):
+        transformer(argument)
+
+
 def test_all_is_as_before_after_an_update(kind):
     setup = kind("translation", ALWAYS)
     layers = [m for m in setup.model.modules() if isinstance(m, MultiheadAttention)]
