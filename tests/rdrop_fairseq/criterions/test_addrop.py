@@ -13,6 +13,7 @@ from helpers.criteria import logged, plain_criterion
 from helpers.launch import fork
 from helpers.models import LANGUAGE_MODEL, TRANSLATION
 
+from rdrop_fairseq.criterions.addrop import share_of
 from rdrop_fairseq.views.attention import AttributedViews, recorded
 
 ADDROP = ("--criterion=addrop_label_smoothed_cross_entropy", "--label-smoothing=0.1")
@@ -313,6 +314,14 @@ def test_models_with_fairseqs_attention_train(built, corpus, model):
         loss = setup.criterion(setup.model.train(), setup.sample)[0]
         loss.backward()
         assert loss.isfinite()
+
+
+def test_layers_that_layerdrop_leaves_out_are_no_obstacle(trainer):
+    options = (ALWAYS, "--addrop-layers=0", "--encoder-layerdrop=0.999")
+    one, sample = trainer(*TINY_TRANSFORMER, *ADDROP, *options)
+    assert one.train_step([sample])["addrop_share"] == 0
+    nothing = share_of([], torch.device("cpu"))
+    assert torch.is_tensor(nothing) and nothing == 0
 
 
 REFUSED = {
