@@ -65,9 +65,10 @@ train() {
 
 # addrop RUN [OPTIONS OF fairseq-train]: the same with fairseq's criterion replaced.
 addrop() {
-    local criterion=addrop_label_smoothed_cross_entropy
+    local criterion=addrop_label_smoothed_cross_entropy attention=encoder
     [ "$example" != language_understanding ] || criterion=addrop_sentence_prediction
-    train "$1" --baseline -- --criterion "$criterion" --addrop-p "$p" --addrop-q "$q" "${@:2}"
+    [ "$example" != language_modeling ] || attention=decoder
+    train "$1" --baseline -- --criterion "$criterion" --addrop-attention "$attention" --addrop-p "$p" --addrop-q "$q" "${@:2}"
 }
 
 main "$@"
