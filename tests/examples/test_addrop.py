@@ -58,6 +58,17 @@ def test_a_language_model_has_no_encoder(compare):
         assert words[words.index("--addrop-attention") + 1] == "decoder"
 
 
+def test_the_heat_map_is_of_the_lowest_loss(compare, tmp_path):
+    (tmp_path / "scripts").mkdir()
+    program = f"import sys\nopen({str(tmp_path / 'drawn')!r}, 'w').write(' '.join(sys.argv[1:]))\n"
+    (tmp_path / "scripts" / "plot_grid.py").write_text(program)
+    words = ("--seeds", "1", "--grid", "--metric", "loss", "--lowest")
+    status, output, trainings = compare("translation", "multi30k_en_de", *words)
+    assert status == 0, output
+    assert len(trainings) == 2 + 2 * 4 + 25
+    assert "--metric loss --lowest --out" in (tmp_path / "drawn").read_text()
+
+
 def test_a_task_that_is_not_there_is_refused(compare):
     status, output, trainings = compare("cooking", "soup")
     assert (status, trainings) == (2, [])
