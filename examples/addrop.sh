@@ -25,6 +25,7 @@ main() {
     option q X 0.3 "probability of a drop"
     flag grid "train for a grid of p and q too, one seed each"
     option metric NAME accuracy "of the heat map, as the log calls it"
+    flag lowest "of this metric the lowest value is the best, as of loss"
     option out DIR '' "of prepare.sh (runs/BENCHMARK in the checkout)"
     pass_on extra
     parse_options "$@"
@@ -53,7 +54,8 @@ grid() {
             addrop "addrop-p$p-q$q-seed1"
         done
     done
-    python "$repo/scripts/plot_grid.py" "$out" --metric "$metric" --out "$out/addrop-grid.png"
+    python "$repo/scripts/plot_grid.py" "$out" --metric "$metric" ${lowest:+--lowest} \
+        --out "$out/addrop-grid.png"
     say "the heat map is $out/addrop-grid.png"
 }
 
@@ -65,9 +67,10 @@ train() {
 
 # addrop RUN [OPTIONS OF fairseq-train]: the same with fairseq's criterion replaced.
 addrop() {
-    local criterion=addrop_label_smoothed_cross_entropy
+    local criterion=addrop_label_smoothed_cross_entropy attention=encoder
     [ "$example" != language_understanding ] || criterion=addrop_sentence_prediction
-    train "$1" --baseline -- --criterion "$criterion" --addrop-p "$p" --addrop-q "$q" "${@:2}"
+    [ "$example" != language_modeling ] || attention=decoder
+    train "$1" --baseline -- --criterion "$criterion" --addrop-attention "$attention" --addrop-p "$p" --addrop-q "$q" "${@:2}"
 }
 
 main "$@"

@@ -283,8 +283,11 @@ ATTENTION_DROP = (
 """Which attention positions AD-DROP drops."""
 ADDROP = (*ATTENTION_DROP, NO_CROSS_TUNING)
 """What AD-DROP adds to the options of the fairseq criterion that it extends."""
-SECOND_VIEW = (RDROP_SECOND_DROPOUT, RDROP_SECOND_VIEW, *ATTENTION_DROP)
-RDROP = (REG_ALPHA, *SCHEDULE, RDROP_VIEWS, VIEW_CUTOFF, *SECOND_VIEW, *LOSS)
+SECOND_VIEW = (RDROP_SECOND_VIEW, *ATTENTION_DROP)
+"""Whether R-Drop's second pass is one of AD-DROP."""
+VIEWS = (RDROP_VIEWS, RDROP_SECOND_DROPOUT, VIEW_CUTOFF)
+"""How many passes there are, and how they differ."""
+RDROP = (REG_ALPHA, *SCHEDULE, *VIEWS, *SECOND_VIEW, *LOSS)
 """What R-Drop adds to the options of the fairseq criterion that it extends."""
 ADAPTIVE = (
     REG_ALPHA._replace(
@@ -293,7 +296,9 @@ ADAPTIVE = (
         "cross-entropies of both passes + alpha * 1/2 [KL(p||q) + KL(q||p)] of the cluster's own "
         "distribution, normalised by the target tokens of one pass",
     ),
-    *RDROP[1:],
+    *SCHEDULE,
+    *VIEWS,
+    *LOSS,
 )
 """What R-Drop adds to those of ``adaptive_loss``."""
 SIMCUT = (
@@ -320,9 +325,7 @@ SENTENCES = (
         "errors + alpha * (f1 - f2)^2; normalised by sentences",
     ),
     *SCHEDULE,
-    RDROP_VIEWS,
-    RDROP_SECOND_DROPOUT,
-    VIEW_CUTOFF,
+    *VIEWS,
 )
 """What R-Drop adds to the options of ``sentence_prediction``: its loss is small, and so has one
 implementation."""

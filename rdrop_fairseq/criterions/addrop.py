@@ -1,8 +1,8 @@
 """What AD-DROP adds to a criterion of fairseq."""
 
-import logging
 from functools import partial
 
+import torch
 from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
 from torch import Tensor
@@ -10,8 +10,6 @@ from torch import Tensor
 from rdrop_fairseq.heads import without_replica
 from rdrop_fairseq.options import ADDROP
 from rdrop_fairseq.views.attention import AttentionDrop
-
-logger = logging.getLogger(__name__)
 
 
 class ADDropCriterion(FairseqCriterion):
@@ -60,7 +58,7 @@ class ADDropCriterion(FairseqCriterion):
             return loss, sample_size, log
         with self.attention_drop.dropped(inner, partial(self.scores, inner, sample)) as masks:
             loss, sample_size, log = super().forward(model, sample, reduce=reduce)
-        log["addrop_share"] = share_of(masks) * sample_size
+        log["addrop_share"] = share_of(masks, loss.device) * sample_size
         return loss, sample_size, log
 
     def set_epoch(self, epoch: int) -> None:
@@ -90,7 +88,13 @@ class ADDropCriterion(FairseqCriterion):
             metrics.log_scalar("addrop_share", share / size, size, round=3)
 
 
-def share_of(masks: list) -> Tensor:
-    """The share of the keys, over all queries, heads and layers, that masks drop."""
-    keys = sum(mask.is_key.expand_as(mask.dropped).sum() for mask in masks)
-    return sum(mask.dropped.sum() for mask in masks) / keys
+def share_of(masks: list, device: torch.device) -> Tensor:
+    """The share of the keys, over all queries, heads and layers, that masks drop.
+
+    Without a mask, where LayerDrop left out the layers, a tensor too: ranks must log one type.
+    """
+    keys, dropped = torch.zeros(2, dtype=torch.long, device=device)
+    for mask in masks:
+        keys = keys + mask.is_key.expand_as(mask.dropped).sum()
+        dropped = dropped + mask.dropped.sum()
+    return dropped / keys.clamp(min=1)

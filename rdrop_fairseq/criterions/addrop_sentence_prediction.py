@@ -7,6 +7,7 @@ from fairseq.criterions.sentence_prediction import (
 )
 from torch import Tensor
 
+from rdrop_fairseq.criterions import sentences
 from rdrop_fairseq.criterions.addrop import ADDropCriterion
 from rdrop_fairseq.options import ADDROP, config_class
 
@@ -16,12 +17,13 @@ ADDropSentencePredictionConfig = config_class(
 
 
 def sentence_scores(criterion: SentencePredictionCriterion, model, sample) -> Tensor:
-    """``(B, classes)``, the logits of one pass of the model; ``(B, 1)`` for regression."""
-    return model(
+    """``(B, classes)``, the logits of one pass of the model; of a regression ``(numbers, 1)``."""
+    output = model(
         **sample["net_input"],
         features_only=True,
         classification_head_name=criterion.classification_head_name,
     )[0]
+    return output.reshape(-1, 1) if criterion.regression_target else output
 
 
 @register_criterion("addrop_sentence_prediction", dataclass=ADDropSentencePredictionConfig)
@@ -29,11 +31,23 @@ class ADDropSentencePredictionCriterion(ADDropCriterion, SentencePredictionCrite
     """The loss of ``sentence_prediction`` with attributed attention positions dropped.
 
     Classification: the attribution is that of the sum of the pseudo-labels' logits. Regression:
-    that of the outputs themselves.
+    that of the sum of the outputs.
+
+    Raises:
+        ValueError: as :class:`~rdrop_fairseq.criterions.rdrop_sentence_prediction`'s criterion, and
+            where a sentence has no label.
     """
 
     scores = sentence_scores
+    logging_outputs_can_be_summed = sentences.can_be_summed
 
     def __init__(self, cfg, task):
         super().__init__(cfg, task)
         self.set_up(cfg)
+        if not self.regression_target:
+            sentences.check_classes(task)
+
+    def forward(self, model, sample, reduce=True):
+        """As that of the parent class."""
+        sentences.check_batch(self, model, sample)
+        return super().forward(model, sample, reduce=reduce)

@@ -38,6 +38,7 @@ class RDropSentencePredictionCriterion(RDropCriterion, SentencePredictionCriteri
     options = SENTENCES
     unit = "nsentences"
     report_accuracy = True
+    logging_outputs_can_be_summed = sentences.can_be_summed
 
     def __init__(self, cfg, task):
         super().__init__(cfg, task)
@@ -49,12 +50,8 @@ class RDropSentencePredictionCriterion(RDropCriterion, SentencePredictionCriteri
 
     def forward(self, model, sample, reduce=True):
         """Return the loss in nats, how many sentences (in a regression: numbers), and the log."""
-        sentences.check_head(model, self.classification_head_name)
-        if self.regression_target:
-            sentences.check_numbers(sample)
-        else:
-            sentences.check_labels(sample, self.task, may_lack=model.training)
-        return super().forward(model, sample, reduce=reduce)
+        sentences.check_batch(self, model, sample, may_lack=model.training)
+        return super().forward(model, sample)  # fairseq's criterion does not heed reduce
 
     def forward_plain(self, model, sample, reduce):
         """One pass, in which sentences without a label count for nothing."""
@@ -115,7 +112,3 @@ class RDropSentencePredictionCriterion(RDropCriterion, SentencePredictionCriteri
         """Log what the parent classes log and, in training, accuracy and loss of one pass."""
         super().reduce_metrics(logging_outputs)
         log_sentences(logging_outputs)
-
-    def logging_outputs_can_be_summed(self) -> bool:
-        """Not where predictions are listed for F1 and correlations, whatever fairseq says."""
-        return not getattr(self, "keep_pred_and_targ", False)

@@ -1,10 +1,18 @@
-"""Which classification heads and labels of ``sentence_prediction`` are refused, and why."""
+"""What the criteria that extend ``sentence_prediction`` share: what is refused, and the log."""
 
 import torch
 from torch import Tensor
 
 NO_LABEL = "<pad>"
 """The word of the label file that stands for a sentence without a label."""
+
+
+def can_be_summed(criterion) -> bool:
+    """Whether ranks may add up their logs: not where predictions are listed, as for F1.
+
+    fairseq says that they always may.
+    """
+    return not getattr(criterion, "keep_pred_and_targ", False)
 
 
 def check_classes(task) -> None:
@@ -25,6 +33,22 @@ def check_classes(task) -> None:
             f"({' '.join(labels[:9])}{' ...' if len(labels) > 9 else ''}): a class would be empty "
             f"or missing, give --num-classes {len(labels)}"
         )
+
+
+def check_batch(criterion, model, sample: dict, may_lack: bool = False) -> None:
+    """Refuse a model without the classification head, and targets that are none.
+
+    Args:
+        may_lack: whether sentences may be without a label.
+
+    Raises:
+        ValueError: with what to do.
+    """
+    check_head(model, criterion.classification_head_name)
+    if criterion.regression_target:
+        check_numbers(sample)
+    else:
+        check_labels(sample, criterion.task, may_lack)
 
 
 def check_head(model, name: str) -> None:
@@ -49,7 +73,7 @@ def labelled(target: Tensor, task) -> Tensor:
 
 
 def check_labels(sample: dict, task, may_lack: bool) -> None:
-    """Refuse labels that are no class, and in validation sentences without a label.
+    """Refuse labels that are no class, and sentences without a label unless they may lack it.
 
     Raises:
         ValueError: with the number of the first such sentence in its data.
@@ -65,8 +89,8 @@ def check_labels(sample: dict, task, may_lack: bool) -> None:
         )
     if not may_lack and not is_labelled.all():
         raise ValueError(
-            f"sentence {first(~is_labelled, sample)} (counted from 0) of a validation set has no "
-            "label, so there is nothing to compare with: leave such sentences out of it"
+            f"sentence {first(~is_labelled, sample)} (counted from 0) has no label, and only the "
+            "training with rdrop_sentence_prediction can do without: leave such sentences out"
         )
 
 

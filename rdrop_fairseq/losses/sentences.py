@@ -1,11 +1,9 @@
 """R-Drop of one output a sentence: classes, some of them not known, and numbers."""
 
-from itertools import permutations
-
-import torch
 from torch import Tensor
 
-from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights, check_arguments
+from rdrop_fairseq.losses.distances import distance_loss, squared_error
+from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights
 from rdrop_fairseq.losses.reference import rdrop_loss
 
 
@@ -59,16 +57,4 @@ def regression_loss(
     Raises:
         ValueError: shapes that do not fit, or an ``alpha`` out of range.
     """
-    check_arguments((*predictions.shape, 2), target, alpha, 0.0, weights)
-    views = predictions.to(torch.promote_types(predictions.dtype, torch.float32))
-    errors = [(view - target).square().sum() for view in views]
-    error = sum(weight * each for weight, each in zip(weights.cross_entropy, errors))
-    distance = sum(
-        (
-            weights.kl[i][j] * (views[i] - views[j]).square().sum()
-            for i, j in permutations(range(len(views)), 2)
-        ),
-        error.new_zeros(()),
-    )
-    mean_error = sum(share * each for share, each in zip(weights.of_nll(), errors))
-    return RDropLoss(error + alpha * distance, mean_error.detach(), distance.detach())
+    return distance_loss(predictions, target, alpha, squared_error, weights=weights)

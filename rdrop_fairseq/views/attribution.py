@@ -45,6 +45,8 @@ def gradients(target: Tensor, attentions: list, retain_graph: bool = False) -> l
 
     Nothing but the way from the target to the attentions is computed.
     """
+    if not attentions:  # LayerDrop left out every layer
+        return []
     found = torch.autograd.grad(target, attentions, retain_graph=retain_graph, allow_unused=True)
     return [torch.zeros_like(a) if g is None else g for a, g in zip(attentions, found)]
 

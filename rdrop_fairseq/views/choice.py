@@ -2,6 +2,7 @@
 
 from typing import Callable, Optional
 
+from rdrop_fairseq.options import ATTENTION_DROP
 from rdrop_fairseq.views.attention import AttentionDrop, AttributedViews
 from rdrop_fairseq.views.rates import TwoRates
 from rdrop_fairseq.views.repeat import RepeatedViews
@@ -22,6 +23,8 @@ def choose_views(cfg, scores: Optional[Callable] = None) -> RepeatedViews:
         asked.append(TwoRates(cfg.rdrop_second_dropout, cfg.view_cutoff))
     if scores is not None and cfg.rdrop_second_view == "addrop":
         asked.append(AttributedViews(AttentionDrop(cfg), scores, cfg.view_cutoff))
+    elif scores is not None:
+        refuse_idle(cfg)
     if len(asked) > 1:
         options = " or ".join(views.option for views in asked)
         raise ValueError(f"the second pass differs in one way: give {options}")
@@ -30,3 +33,13 @@ def choose_views(cfg, scores: Optional[Callable] = None) -> RepeatedViews:
             f"{asked[0].option} is for two passes, not for --rdrop-views {cfg.rdrop_views}"
         )
     return asked[0] if asked else RepeatedViews(cfg.rdrop_views, cfg.view_cutoff)
+
+
+def refuse_idle(cfg) -> None:
+    """Raise ``ValueError`` if an option of AD-DROP is given where nothing asks for it."""
+    for option in ATTENTION_DROP:
+        if getattr(cfg, option.name) != option.default:
+            raise ValueError(
+                f"{option.flag} does nothing by itself: give {AttributedViews.option}, too, or "
+                "train without it"
+            )

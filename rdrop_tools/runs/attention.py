@@ -93,6 +93,7 @@ def attention_maps(args) -> tuple:
 def load(args) -> tuple:
     """The model without dropout, its task, a sample of one sentence, and what makes its scores."""
     from fairseq import checkpoint_utils
+    from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
     from fairseq.criterions.sentence_prediction import SentencePredictionCriterion
 
     import rdrop_fairseq  # noqa: F401
@@ -107,8 +108,9 @@ def load(args) -> tuple:
         raise IndexError(f"there is no sentence {args.sentence}: {args.split} has {len(data)}")
     sample = data.collater([data[args.sentence]])
     criterion = task.build_criterion(cfg.criterion)
-    is_sentence = isinstance(criterion, SentencePredictionCriterion)
-    scores = sentence_scores if is_sentence else token_scores
+    scores = sentence_scores
+    if not isinstance(criterion, SentencePredictionCriterion):
+        scores, criterion = token_scores, LabelSmoothedCrossEntropyCriterion(task, False, 0.0)
     return model.eval(), task, sample, partial(scores, criterion, model, sample)
 
 

@@ -14,10 +14,11 @@ import rdrop_fairseq  # noqa: F401
 def compare(tmp_path):
     """Run addrop.sh; return its exit status, output and the arguments of each training."""
     examples = tmp_path / "examples"
-    (examples / "translation").mkdir(parents=True)
     shutil.copytree(EXAMPLES.parent / "lib", examples / "lib")
     shutil.copy(EXAMPLES.parent / "addrop.sh", examples)
-    (examples / "translation" / "train.sh").write_text(f'echo "$*" >>{tmp_path}/trainings\n')
+    for task in ("translation", "language_modeling"):
+        (examples / task).mkdir()
+        (examples / task / "train.sh").write_text(f'echo "$*" >>{tmp_path}/trainings\n')
 
     def start(*words):
         command = ("bash", examples / "addrop.sh", *words, "--out", tmp_path / "out")
@@ -46,6 +47,26 @@ def test_every_training_is_made_with_options_that_fairseq_knows(compare):
             cfg = options.parse_args_and_arch(parser(), ["data", *TINY_TRANSFORMER, *given])
             assert (cfg.criterion, cfg.addrop_p) == ("addrop_label_smoothed_cross_entropy", 0.4)
             assert cfg.no_cross_tuning == ("every-epoch" in words[words.index("--name") + 1])
+
+
+def test_a_language_model_has_no_encoder(compare):
+    status, output, trainings = compare("language_modeling", "interface_text", "--seeds", "1")
+    assert status == 0, output
+    given = [words[words.index("--") + 1 :] for words in trainings if "--" in words]
+    assert len(given) == 8
+    for words in given:
+        assert words[words.index("--addrop-attention") + 1] == "decoder"
+
+
+def test_the_heat_map_is_of_the_lowest_loss(compare, tmp_path):
+    (tmp_path / "scripts").mkdir()
+    program = f"import sys\nopen({str(tmp_path / 'drawn')!r}, 'w').write(' '.join(sys.argv[1:]))\n"
+    (tmp_path / "scripts" / "plot_grid.py").write_text(program)
+    words = ("--seeds", "1", "--grid", "--metric", "loss", "--lowest")
+    status, output, trainings = compare("translation", "multi30k_en_de", *words)
+    assert status == 0, output
+    assert len(trainings) == 2 + 2 * 4 + 25
+    assert "--metric loss --lowest --out" in (tmp_path / "drawn").read_text()
 
 
 def test_a_task_that_is_not_there_is_refused(compare):

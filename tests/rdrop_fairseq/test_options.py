@@ -6,9 +6,10 @@ import math
 import pytest
 from fairseq import options as fairseq_options
 from helpers.constants import TINY_TRANSFORMER
+from helpers.sentences import CLASSES, LABELS, write_sentences
 
 import rdrop_fairseq  # noqa: F401  (registers the criteria)
-from rdrop_fairseq.options import ADDROP, RDROP, SIMCUT
+from rdrop_fairseq.options import ADAPTIVE, ADDROP, LABEL_SMOOTHING, RDROP, SENTENCES, SIMCUT
 
 OUT_OF_RANGE = {
     "reg_alpha": (-1.0, math.nan, math.inf),
@@ -34,13 +35,17 @@ OUT_OF_RANGE = {
     "label_smoothing": (1.0, -0.1),
 }
 CRITERIA = {
-    f"{name}_label_smoothed_cross_entropy": options
-    for name, options in {"rdrop": RDROP, "simcut": SIMCUT, "addrop": ADDROP}.items()
+    "rdrop_label_smoothed_cross_entropy": (*RDROP, LABEL_SMOOTHING),
+    "simcut_label_smoothed_cross_entropy": (*SIMCUT, LABEL_SMOOTHING),
+    "addrop_label_smoothed_cross_entropy": (*ADDROP, LABEL_SMOOTHING),
+    "rdrop_adaptive_loss": ADAPTIVE,
+    "rdrop_sentence_prediction": SENTENCES,
+    "addrop_sentence_prediction": ADDROP,
 }
 CASES = [
     (criterion, option, value)
     for criterion, options in CRITERIA.items()
-    for option in (*(option.name for option in options), "label_smoothing")
+    for option in (option.name for option in options)
     for value in OUT_OF_RANGE[option]
 ]
 
@@ -58,12 +63,17 @@ def test_on_the_command_line(capsys, criterion, option, value):
 
 
 @pytest.fixture(scope="module")
-def setups(built, corpus):
+def setups(built, corpus, tmp_path_factory):
     """Each criterion, built with its defaults."""
-    return {
-        name: built(corpus.translation, *TINY_TRANSFORMER, f"--criterion={name}")
-        for name in CRITERIA
-    }
+    sentences = write_sentences(tmp_path_factory.mktemp("sentences"), LABELS)
+
+    def build(name):
+        if name.endswith("sentence_prediction"):
+            return built(sentences, *CLASSES, f"--criterion={name}")
+        words = (*TINY_TRANSFORMER, f"--criterion={name}", "--ddp-backend=legacy_ddp")
+        return built(corpus.translation, *words)
+
+    return {name: build(name) for name in CRITERIA}
 
 
 @pytest.mark.parametrize(("criterion", "option", "value"), CASES)

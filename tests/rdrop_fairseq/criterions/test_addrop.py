@@ -13,6 +13,7 @@ from helpers.criteria import logged, plain_criterion
 from helpers.launch import fork
 from helpers.models import LANGUAGE_MODEL, TRANSLATION
 
+from rdrop_fairseq.criterions.addrop import share_of
 from rdrop_fairseq.views.attention import AttributedViews, recorded
 
 ADDROP = ("--criterion=addrop_label_smoothed_cross_entropy", "--label-smoothing=0.1")
@@ -315,6 +316,14 @@ def test_models_with_fairseqs_attention_train(built, corpus, model):
         assert loss.isfinite()
 
 
+def test_layers_that_layerdrop_leaves_out_are_no_obstacle(trainer):
+    options = (ALWAYS, "--addrop-layers=0", "--encoder-layerdrop=0.999")
+    one, sample = trainer(*TINY_TRANSFORMER, *ADDROP, *options)
+    assert one.train_step([sample])["addrop_share"] == 0
+    nothing = share_of([], torch.device("cpu"))
+    assert torch.is_tensor(nothing) and nothing == 0
+
+
 REFUSED = {
     "has none of the kind --addrop-attention encoder": TRANSLATION["lstm"],
     "this FConvModel has none": TRANSLATION["fconv"],
@@ -381,6 +390,12 @@ def test_the_second_view_is_a_pass_with_the_masks_of_the_first(transformer):
 def test_a_second_view_of_addrop_is_refused_beside_others(transformer, arguments, message):
     with pytest.raises(ValueError, match=message):
         transformer(*SECOND_VIEW, *arguments)
+
+
+@pytest.mark.parametrize("argument", ["--addrop-p=0.6", "--addrop-attribution=random"])
+def test_options_of_addrop_are_refused_where_they_would_do_nothing(transformer, argument):
+    with pytest.raises(ValueError, match="does nothing by itself: give --rdrop-second-view addrop"):
+        transformer(argument)
 
 
 def test_all_is_as_before_after_an_update(kind):

@@ -224,6 +224,8 @@ def test_a_share_has_the_expected_size_and_loss_without_noise(setup_of):
     loss, _, log = criterion_loss(setup)
     torch.testing.assert_close(loss, criterion_loss(whole)[0])
     assert logged(setup.criterion, log)["rdrop_share"] == pytest.approx(0.5, abs=0.1)
+    torch.manual_seed(5)  # a sum even then, as fairseq's
+    assert torch.equal(setup.criterion(setup.model, setup.sample, reduce=False)[0], loss)
 
 
 @pytest.mark.parametrize("kind", ["partly", "numbers"])
@@ -279,9 +281,11 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("training", [True, False])
-def test_bad_targets_are_refused_in_a_sentence(setup_of, name, training):
+@pytest.mark.parametrize("method", ["rdrop", "addrop"])
+def test_bad_targets_are_refused_in_a_sentence(built, folders, name, training, method):
     kind, message = BAD[name]
-    setup = setup_of(kind)
+    base = NUMBERS if kind == "nan" else CLASSES
+    setup = built(folders[kind], *base, f"--criterion={method}_sentence_prediction")
     setup.model.train(training)
     with pytest.raises(ValueError, match=message):
         criterion_loss(setup)
@@ -290,7 +294,7 @@ def test_bad_targets_are_refused_in_a_sentence(setup_of, name, training):
 def test_validation_without_labels_is_refused(setup_of):
     setup = setup_of("partly")
     setup.model.eval()
-    with pytest.raises(ValueError, match="sentence [0369] .* of a validation set has no label"):
+    with pytest.raises(ValueError, match="sentence [0369] .* has no label, and only the training"):
         criterion_loss(setup)
 
 
@@ -298,6 +302,35 @@ def test_validation_without_labels_is_refused(setup_of):
 def test_an_empty_or_a_missing_class_is_refused(built, folders, count):
     with pytest.raises(ValueError, match="3 labels .*cat dog owl.*give --num-classes 3"):
         built(folders["labelled"], *CLASSES, f"--num-classes={count}")
+
+
+def test_addrop_refuses_what_it_cannot_train_on(built, folders):
+    addrop = "--criterion=addrop_sentence_prediction"
+    setup = built(folders["partly"], *CLASSES, addrop)
+    with pytest.raises(ValueError, match="sentence [0369] .* has no label, and only"):
+        criterion_loss(setup)
+    setup.criterion.classification_head_name = "mnli"
+    with pytest.raises(ValueError, match="no classification head 'mnli'"):
+        criterion_loss(setup)
+    with pytest.raises(ValueError, match="give --num-classes 3"):
+        built(folders["labelled"], *CLASSES, "--num-classes=2", addrop)
+
+
+def test_addrop_attributes_every_number_of_a_regression(built, folders):
+    criterion = built(
+        folders["numbers"], *NUMBERS, "--criterion=addrop_sentence_prediction"
+    ).criterion
+    numbers = torch.randn(3, 2)
+    scores = criterion.scores(lambda **arguments: (numbers, None), {"net_input": {}})
+    assert torch.equal(scores, numbers.view(6, 1))  # the highest of each row counts
+
+
+@pytest.mark.skipif(not REPORTS_F1, reason="fairseq 0.12.2 lists no predictions")
+def test_ranks_of_addrop_do_not_add_up_lists_of_predictions(built, folders):
+    criterion = "--criterion=addrop_sentence_prediction"
+    listed = built(folders["labelled"], *CLASSES, criterion, "--report-mcc").criterion
+    assert not listed.logging_outputs_can_be_summed()
+    assert built(folders["labelled"], *CLASSES, criterion).criterion.logging_outputs_can_be_summed()
 
 
 def test_words_that_preprocessing_adds_are_no_labels(built, folders, tmp_path):

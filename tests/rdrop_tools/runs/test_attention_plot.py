@@ -18,7 +18,7 @@ def checkpoint(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     fork(
         *("fairseq-train", corpus.translation, USER_DIR, *TRAINING, *TINY_TRANSFORMER),
-        *("--criterion=label_smoothed_cross_entropy", f"--save-dir={folder}", "--max-update=1"),
+        *("--criterion=cross_entropy", f"--save-dir={folder}", "--max-update=1"),
         *("--encoder-layers=2", "--disable-validation"),
     )
     return folder / "checkpoint_last.pt"
