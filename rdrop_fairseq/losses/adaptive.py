@@ -40,8 +40,8 @@ def adaptive_rdrop_loss(
 ) -> RDropLoss:
     """The sum of the R-Drop losses of the head and the tails.
 
-    The logits of a cluster are made for its own tokens only, and of these for a chunk at a time
-    (:func:`~rdrop_fairseq.losses.fused.linear_rdrop_loss`).
+    By default the logits of a cluster are made for its own tokens only, and of these for a chunk at
+    a time (:func:`~rdrop_fairseq.losses.fused.linear_rdrop_loss`).
 
     As in fairseq's ``adaptive_loss``, a class of a *cluster* with the number ``padding_idx`` counts
     for nothing there. So the word with that number in a tail is trained in the head alone.
