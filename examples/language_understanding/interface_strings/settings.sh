@@ -40,7 +40,7 @@ optimization=(
     --lr-scheduler polynomial_decay
     --warmup-updates 50
 )
-declare -gA updates_of=([train-300]=150 [train-1000]=200 [train]=800 [semi-300]=200 [semi-1000]=300)
+declare -gA updates_of=([train-300]=150 [train-1000]=200 [train]=800 [semi-300]=300 [semi-1000]=300)
 plain_criterion=(--criterion sentence_prediction)
 rdrop_criterion=(--criterion rdrop_sentence_prediction)
 alpha=1                           # weight of the KL
