@@ -18,4 +18,5 @@ An update is made of ${max_tokens-max_tokens} tokens x ${update_freq-update_freq
 END
 }
 
-train_benchmark "$@"
+read_arguments "$@"
+train_benchmark

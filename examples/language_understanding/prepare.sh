@@ -45,13 +45,14 @@ make_glue() {
     [ -n "$roberta" ] || die "give --roberta the folder of roberta.large"
     supervise python "$repo/scripts/glue.py" --task "$glue_task" --orig "$orig" \
         --subwords "$roberta" --out "$out/subwords"
-    ln -sfn "$(cd "$roberta" && pwd)" "$out/roberta"
+    cp "$roberta/dict.txt" "$out/dict.txt"
+    ln -sfn "$(cd "$roberta" && pwd)/model.pt" "$out/pretrained.pt"
 }
 
 binarize_all() {
     say "binarizing"
     local dictionary=()
-    [ ! -e "$out/roberta" ] || dictionary=(--srcdict "$out/roberta/dict.txt")
+    [ ! -e "$out/dict.txt" ] || dictionary=(--srcdict "$out/dict.txt")
     rm -f "$out/preprocess.log"
     binarize_sentences "$out/subwords" "$out/binarized" "$out/preprocess.log" "$regression" \
         "${dictionary[@]}" || die "fairseq-preprocess failed; $out/preprocess.log says why"

@@ -6,15 +6,18 @@
 corpus=glue
 regression=''
 
+task_flags=(--task sentence_prediction --init-token 0 --separator-token 2)
+
 model=(
     --arch roberta_large          # [R-Drop]
     --max-positions 512           # [R-Drop]
     --dropout 0.1                 # [R-Drop]
     --attention-dropout 0.1       # [R-Drop]
 )
-batch_size=8                      # [R-Drop] sentences of a batch
-max_tokens=4400                   # [R-Drop] at most
+max_tokens=4400                   # [R-Drop] of a batch at most
 optimization=(
+    --batch-size 8                # [R-Drop]
+    --required-batch-size-multiple 1
     --optimizer adam              # [R-Drop]
     --adam-betas '(0.9, 0.98)'    # [R-Drop]
     --adam-eps 1e-6               # [R-Drop]
@@ -27,7 +30,8 @@ optimization=(
     --fp16-scale-window 128       # [R-Drop]
 )
 alpha=1                           # [R-Drop] the default of their criterion; they chose it by task
-report=()
+plain_criterion=(--criterion sentence_prediction)
+rdrop_criterion=(--criterion rdrop_sentence_prediction)
 validation=(
     --best-checkpoint-metric accuracy --maximize-best-checkpoint-metric
     --no-epoch-checkpoints

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The folder of a training: its name, the settings it was begun with, and whether it is finished.
+# The folder of a training: the settings it was begun with, and whether it is finished.
 
 . "$lib/checkpoints.sh"
 
@@ -12,16 +12,6 @@ check_name() {
             refuse "--name $name is what prepare.sh makes in $out: choose another name"
             ;;
     esac
-}
-
-run_name() {
-    local words=("$method")
-    [ -z "$reverse" ] || words=("$source-$target" "${words[@]}")
-    [ -z "$bidirectional" ] || words=(bidirectional "${words[@]}")
-    [ "$method" = baseline ] || words+=("alpha$alpha")
-    [ "$schedule" = paper ] || words+=("$schedule")
-    words+=("seed$seed" ${from:+"from-$from"})
-    (IFS=-; echo "${words[*]}")
 }
 
 # begin_run NAME DATA: what is there of the run may go on; everything but how long it trains must be the

@@ -34,10 +34,7 @@ small_run() {
     local benchmark seed
     for benchmark in "${small_benchmarks[@]}"; do step prepare.sh "$benchmark"; done
     for ((seed = 1; seed <= seeds; seed++)); do
-        for benchmark in "${small_benchmarks[@]}"; do
-            train_and_evaluate "$benchmark" "$seed" plain --baseline
-            train_and_evaluate "$benchmark" "$seed" R-Drop
-        done
+        for benchmark in "${small_benchmarks[@]}"; do compare "$benchmark" "$seed"; done
     done
     python "$repo/scripts/trials.py" table "$(results)"
 }
@@ -46,12 +43,18 @@ results() { echo "$out/$(basename "$task").csv"; }
 
 step() { supervise bash "$task/$1" "$2" --out "$out/$2" "${@:3}"; }
 
-# train_and_evaluate BENCHMARK SEED METHOD [ARGUMENTS OF train.sh]
+# compare BENCHMARK SEED: the trainings; a task that has other ones defines it anew.
+compare() {
+    train_and_evaluate "$1" "$2" "$1" plain --baseline
+    train_and_evaluate "$1" "$2" "$1" R-Drop
+}
+
+# train_and_evaluate BENCHMARK SEED ROW METHOD [ARGUMENTS OF train.sh]: a row of the table, in a seed.
 train_and_evaluate() {
     local run
-    run=$(tr '[:upper:]' '[:lower:]' <<<"$3")-seed$2
-    step train.sh "$1" --cpu --seed "$2" --name "$run" "${@:4}"
+    run=$(tr '[:upper:]' '[:lower:]' <<<"$3-$4-seed$2")
+    step train.sh "$1" --cpu --seed "$2" --name "$run" "${@:5}"
     step evaluate.sh "$1" --cpu "$run"
     python "$repo/scripts/trials.py" add "$(results)" "$out/$1/$run/test.scores" \
-        benchmark="$1" method="$3" seed="$2"
+        benchmark="$3" method="$4" seed="$2"
 }

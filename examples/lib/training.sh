@@ -4,12 +4,17 @@
 #   task_flags, model, optimization, validation   arrays of arguments of fairseq-train
 #   plain_criterion, rdrop_criterion              arrays, without --reg-alpha
 #   alpha, max_tokens, update_freq, max_updates
+#   run_prefix   what the name of a run begins with, where it is not given; may be unset
+#
+# A program calls read_arguments and train_benchmark; in between it may change what the settings say.
 
 . "$lib/device.sh"
 . "$lib/processes.sh"
 . "$lib/run_folder.sh"
 
-declare_options() {
+declare_options() { training_options; }
+
+training_options() {
     flag baseline "without R-Drop, everything else equal"
     option alpha X "${alpha-}" "weight of the KL"
     option seed N 1 "of the random numbers"
@@ -23,17 +28,16 @@ declare_options() {
 }
 
 train_benchmark() {
-    read_arguments "$@"
     check_name
     [ -e "$out/binarized" ] || die "there is no $out/binarized: run prepare.sh first"
     need_program fairseq-train
 
-    nodes=1 node_rank=0 master=localhost:29500 reverse=''
+    nodes=1 node_rank=0 master=localhost:29500
     choose_criterion
     choose_device
     choose_processes
     share_batches
-    begin_run "$(run_name)" "$benchmark"
+    begin_run "${run_prefix-}$method-seed$seed" "$benchmark"
     if is_finished; then
         say "already trained: $run"
         return
@@ -45,8 +49,10 @@ train_benchmark() {
 
 choose_criterion() {
     if [ -n "$baseline" ]; then
+        method=baseline
         criterion=("${plain_criterion[@]}")
     else
+        method=rdrop-alpha$alpha
         criterion=("${rdrop_criterion[@]}" --reg-alpha "$alpha")
     fi
 }

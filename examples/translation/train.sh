@@ -138,4 +138,14 @@ train() {
         die "the training stopped, the lines above say why$(and_continue)"
 }
 
+run_name() {
+    local words=("$method")
+    [ -z "$reverse" ] || words=("$source-$target" "${words[@]}")
+    [ -z "$bidirectional" ] || words=(bidirectional "${words[@]}")
+    [ "$method" = baseline ] || words+=("alpha$alpha")
+    [ "$schedule" = paper ] || words+=("$schedule")
+    words+=("seed$seed" ${from:+"from-$from"})
+    (IFS=-; echo "${words[*]}")
+}
+
 main "$@"

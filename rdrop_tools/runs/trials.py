@@ -22,7 +22,7 @@ FIELDS = (*TRAINING, "score", "value")
 def read_rows(path, fields=FIELDS):
     """Return the rows of the CSV, dictionaries of its fields; none where there is no file.
 
-    Raises ValueError, in a sentence for the user, if it is another CSV.
+    Raises ValueError, in a sentence for the user, if it is another CSV or a value is no number.
     """
     if not path.exists():
         return []
@@ -32,7 +32,21 @@ def read_rows(path, fields=FIELDS):
             raise ValueError(
                 f"{path} is not a CSV of scores: its columns are not {', '.join(fields)}."
             )
-        return list(reader)
+        rows = []
+        for row in reader:
+            if not is_number(row["value"]):
+                raise ValueError(f"line {reader.line_num} of {path} is not a score: remove it.")
+            rows.append(row)
+        return rows
+
+
+def is_number(text):
+    """Return whether a text, or the None of a line that is too short, is a number."""
+    try:
+        float(text)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def put_rows(path, fields, training, added):
@@ -72,11 +86,7 @@ def read_scores(path):
     scores = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         name, _, value = line.rpartition(" ")
-        try:
-            float(value)
-        except ValueError:
-            name = ""
-        if not name:
+        if not name or not is_number(value):
             raise ValueError(f"{path} has a line that is not a NAME and a number: {line!r}.")
         scores[name] = value
     return scores

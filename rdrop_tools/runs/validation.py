@@ -1,4 +1,4 @@
-"""Print what fairseq-validate reports with `--log-format json`: SET NAME VALUE, a line each."""
+"""Print the scores that fairseq-validate reports with `--log-format json`, a NAME VALUE a line."""
 
 import argparse
 import json
@@ -7,19 +7,18 @@ import sys
 from pathlib import Path
 
 RESULT = re.compile(r'\| INFO \| (\S+) \| (\{"\1_.*\})$')
-SPEED = {"wps", "wpb", "bsz"}
+NO_SCORES = {"wps", "wpb", "bsz", "loss", "nll_loss"}
 
 
 def read_validation(lines):
-    """Yield (set, name, value as printed) of every result in the log."""
+    """Yield (name, value as printed) of every score in the log."""
     for line in lines:
         found = RESULT.search(line.rstrip("\n"))
         if found:
-            name = found[1]
             for key, value in json.loads(found[2]).items():
-                key = key[len(name) + 1 :]
-                if key not in SPEED:
-                    yield name, key, value
+                key = key[len(found[1]) + 1 :]
+                if key not in NO_SCORES:
+                    yield key, value
 
 
 def main(argv=None):
@@ -31,6 +30,6 @@ def main(argv=None):
     except (OSError, ValueError) as error:
         sys.exit(f"{parser.prog}: {error}")
     if not results:
-        sys.exit(f"{parser.prog}: {args.log} holds no result of fairseq-validate.")
+        sys.exit(f"{parser.prog}: {args.log} holds no score of fairseq-validate.")
     for result in results:
         print(*result)

@@ -15,7 +15,8 @@ given = dict(zip(words, words[1:]))
 folder = given["--save-dir"]
 for name in ("last", "best"):
     zipfile.ZipFile(f"{folder}/checkpoint_{name}.pt", "w").writestr("model", "")
-print(given["--criterion"], given["--seed"], file=open(sys.argv[0] + ".calls", "a"))
+called = [given["--criterion"], given["--seed"], given.get("--train-subset", "")]
+print(*filter(None, called), file=open(sys.argv[0] + ".calls", "a"))
 """
 
 
@@ -29,10 +30,15 @@ def task(tmp_path):
     for made in ("corpus", "binarized"):
         (task.out / "headlines" / made).mkdir()
     task.stand_in("fairseq-preprocess")
-    (tmp_path / "train.py").write_text(TRAIN)
-    task.stand_in("fairseq-train", f'exec python {tmp_path / "train.py"} "$@"')
+    stand_in_for_training(task)
     task.stand_in("fairseq-generate", 'printf "D-0\\t-1\\tTurn it on\\n"')
     return task
+
+
+def stand_in_for_training(task):
+    program = task.programs / "train.py"
+    program.write_text(TRAIN)
+    task.stand_in("fairseq-train", f'exec python {program} "$@"')
 
 
 def small(task, *words):
@@ -70,7 +76,31 @@ def test_a_training_that_fails_ends_the_run(task):
     assert not (task.out / "summarization.csv").exists()
 
 
-@pytest.mark.parametrize("task", ["language_modeling", "summarization"])
+def test_strings_are_classified_with_some_all_and_without_labels(tmp_path):
+    task = Task("language_understanding", tmp_path)
+    (task.out / "interface_strings" / "subwords").mkdir(parents=True)
+    sets = task.out / "interface_strings" / "binarized" / "input0"
+    sets.mkdir(parents=True)
+    for name in ("train-300", "train-1000", "train", "semi-300"):
+        (sets / f"{name}.bin").touch()
+    task.stand_in("fairseq-preprocess")
+    stand_in_for_training(task)
+    result = '| INFO | test | {"test_loss": "1.5", "test_accuracy": "62"}'
+    task.stand_in("fairseq-validate", f"echo '{result}'")
+    finished = small(task, "--seeds", "1")
+    assert finished.returncode == 0, finished.stdout
+    both = ("sentence_prediction", "rdrop_sentence_prediction")
+    trained = [(name, c) for name in ("train-300", "train-1000", "train") for c in both]
+    trained.append(("semi-300", both[1]))
+    calls = (tmp_path / "train.py.calls").read_text().splitlines()
+    assert calls == [f"{criterion} 1 {name}" for name, criterion in trained]
+    assert finished.stdout.splitlines()[-len(trained) :] == [
+        f"| {name} | {'R-Drop' if criterion == both[1] else 'plain'} | 1 | 62.00 |"
+        for name, criterion in trained
+    ]
+
+
+@pytest.mark.parametrize("task", ["language_modeling", "language_understanding", "summarization"])
 def test_the_table_of_the_readme_is_that_of_its_results(task):
     folder = REPOSITORY / "examples" / task
     shown = table(read_rows(folder / "small.csv"))

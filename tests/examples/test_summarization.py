@@ -99,3 +99,9 @@ def test_the_baseline_differs_in_the_criterion_alone(task):
     assert [word.replace("rdrop_", "").replace("/rdrop", "/baseline") for word in rdrop] == [
         word.replace("rdrop_", "") for word in baseline
     ]
+
+
+def test_a_run_without_a_name_is_called_by_its_method(task):
+    for words, name in (((), "rdrop-alpha0.7-seed1"), (("--baseline",), "baseline-seed1")):
+        given = task.noted_training("headlines", "--cpu", *words)
+        assert given[given.index("--save-dir") + 1] == str(task.out / name)

@@ -3,7 +3,7 @@
 
 . "$task/roberta_large.sh"
 glue_task=MNLI
-num_classes=3
+task_flags+=(--num-classes 3)
 update_freq=4                     # [R-Drop] batches of 8 sentences an update
 optimization+=(--warmup-updates 7432)  # [R-Drop]
 declare -gA updates_of=([train]=123873)  # [R-Drop]

@@ -3,7 +3,7 @@
 
 . "$task/roberta_large.sh"
 glue_task=QNLI
-num_classes=2
+task_flags+=(--num-classes 2)
 update_freq=4                     # [R-Drop] batches of 8 sentences an update
 optimization+=(--warmup-updates 1986)  # [R-Drop]
 declare -gA updates_of=([train]=33112)  # [R-Drop]

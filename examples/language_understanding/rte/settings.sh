@@ -3,7 +3,7 @@
 
 . "$task/roberta_large.sh"
 glue_task=RTE
-num_classes=2
+task_flags+=(--num-classes 2)
 update_freq=1                     # [R-Drop] batches of 8 sentences an update
 optimization+=(--warmup-updates 122)  # [R-Drop]
 declare -gA updates_of=([train]=2036)  # [R-Drop]

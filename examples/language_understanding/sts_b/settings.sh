@@ -3,10 +3,12 @@
 
 . "$task/roberta_large.sh"
 glue_task=STS-B
-num_classes=1
+task_flags+=(--num-classes 1)
 update_freq=2                     # [R-Drop] batches of 8 sentences an update
 optimization+=(--warmup-updates 214)  # [R-Drop]
 declare -gA updates_of=([train]=3598)  # [R-Drop]
 regression=yes
-report=(--report-pearson-and-spearman)
+report=(--regression-target --report-pearson-and-spearman)
+plain_criterion+=("${report[@]}")
+rdrop_criterion+=("${report[@]}")
 validation+=(--best-checkpoint-metric pearson_and_spearman)

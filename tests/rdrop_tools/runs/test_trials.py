@@ -52,6 +52,13 @@ def test_another_csv_is_refused(add, tmp_path):
     assert (tmp_path / "all.csv").read_text() == "a,b\n1,2\n"
 
 
+def test_a_line_of_the_csv_without_a_number_is_refused(add, tmp_path):
+    path = add("ppl 1\n", benchmark="text", method="plain", seed=1)
+    path.write_text(path.read_text() + "text,plain,2,ppl,\n")
+    with pytest.raises(SystemExit, match="line 3 of .* is not a score"):
+        program.main(["table", str(path)])
+
+
 def test_a_training_is_described_in_full(add):
     with pytest.raises(SystemExit):
         add("ppl 1\n", benchmark="text", method="plain", size=1)

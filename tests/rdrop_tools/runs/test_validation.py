@@ -9,13 +9,13 @@ LOG = """2026-11-24 15:28:08 | INFO | fairseq_cli.validate | {'_name': None}
 """
 
 
-def test_results_are_printed_by_set_without_the_speed(tmp_path, capsys):
+def test_scores_are_printed_without_the_loss_and_the_speed(tmp_path, capsys):
     (tmp_path / "log").write_text(LOG)
     main([str(tmp_path / "log")])
-    assert capsys.readouterr().out == "test loss 1.586\ntest accuracy 62\n"
+    assert capsys.readouterr().out == "accuracy 62\n"
 
 
-def test_a_log_without_a_result_is_refused(tmp_path):
+def test_a_log_without_a_score_is_refused(tmp_path):
     (tmp_path / "log").write_text(LOG.split("\n")[0])
-    with pytest.raises(SystemExit, match="holds no result of fairseq-validate"):
+    with pytest.raises(SystemExit, match="holds no score of fairseq-validate"):
         main([str(tmp_path / "log")])
