@@ -170,6 +170,14 @@ PATCHES = (
         "it trains on some sentences twice and on others never.",
     ),
     Patch(
+        "fairseq.models.ema.ema:EMA.restore",
+        training.keep_versions_in_moving_average,
+        always,
+        EVERY,
+        "With `--store-ema` the moving average of a Transformer with `--encoder-normalize-before` "
+        "or `--decoder-normalize-before` has no layer norm at its end, and translates into noise.",
+    ),
+    Patch(
         "fairseq.trainer:Trainer._set_seed",
         training.seed_ranks_apart,
         always,

@@ -1,4 +1,4 @@
-"""Training: several processes, fp16 without a GPU, the last update, and the log file."""
+"""Training: several processes, fp16 without a GPU, moving average, last update, log file."""
 
 import functools
 import logging
@@ -24,6 +24,22 @@ def leave_out_empty_batches(train_step):
         return train_step(trainer, samples, *args, **kwargs)
 
     return train_step_of_batches
+
+
+def keep_versions_in_moving_average(restore):
+    """In every fairseq the moving average of ``--store-ema`` loses its last layer norms.
+
+    Its state comes without the buffers named ``version``, and a Transformer takes such a state for
+    an old one, from before there were layer norms at the end of encoder and decoder.
+    """
+
+    @functools.wraps(restore)
+    def restore_with_versions(ema, state_dict, *args, **kwargs):
+        own = ema.model.state_dict()
+        versions = {name: own[name] for name in own if name.endswith("version")}
+        return restore(ema, {**versions, **state_dict}, *args, **kwargs)
+
+    return restore_with_versions
 
 
 def seed_ranks_apart(set_seed):

@@ -76,6 +76,12 @@ def _take_moving_average(state, path):
     moving_average = state.get("extra_state", {}).pop("ema", None)
     if not moving_average:
         raise AveragingError(f"{path} has no moving average: train with --store-ema to keep one.")
+    lost = [name for name in state["model"] if name not in moving_average]
+    if lost:
+        raise AveragingError(
+            f"The moving average in {path} lacks {lost[0]}: fairseq lost it where the plugin did not "
+            "patch it. Train with --user-dir rdrop_fairseq to keep all of it."
+        )
     state["model"] = moving_average
 
 

@@ -238,6 +238,23 @@ def test_the_first_rank_draws_as_fairseq_does_and_the_others_differ(trainer, mon
     assert drawn(2, is_fsdp=True) == drawn(0)
 
 
+def test_a_moving_average_has_every_parameter_of_the_model(trainer):
+    normalized = ("--encoder-normalize-before", "--decoder-normalize-before")
+    one, sample = trainer(
+        *TINY_TRANSFORMER, *normalized, *RDROP, "--store-ema", "--ema-decay=0.5", "--dropout=0"
+    )
+    name = "decoder.layer_norm.bias"
+    values = []  # the average begins with the first of them
+    for _ in range(3):
+        one.train_step([sample])
+        values.append(one.model.state_dict()[name].clone())
+    average = one.ema.get_model().state_dict()
+    assert average.keys() == one.model.state_dict().keys()
+    assert values[2].ne(values[0]).any()
+    expected = 0.25 * values[0] + 0.25 * values[1] + 0.5 * values[2]
+    assert torch.allclose(average[name], expected, rtol=1e-5, atol=1e-7)
+
+
 def test_a_line_stands_once_in_the_log_file(tmp_path, caplog, monkeypatch):
     caplog.set_level("INFO", logger=progress_bar.logger.name)
     monkeypatch.setattr(progress_bar.logger, "handlers", [])

@@ -67,6 +67,16 @@ def test_without_a_moving_average_there_is_none(saved, tmp_path):
     assert not (tmp_path / "ema.pt").exists()
 
 
+def test_a_moving_average_that_lost_a_parameter_is_refused(saved, tmp_path):
+    content = state(2)
+    content["extra_state"]["ema"] = {
+        name: value for name, value in content["model"].items() if name != "embed"
+    }
+    with pytest.raises(SystemExit, match="lacks embed: .* Train with --user-dir rdrop_fairseq"):
+        run("--inputs", *saved(lost=content), "--ema", "--out", tmp_path / "ema.pt")
+    assert not (tmp_path / "ema.pt").exists()
+
+
 def names(paths):
     return [path.name for path in paths]
 
