@@ -79,8 +79,8 @@ def _take_moving_average(state, path):
     lost = [name for name in state["model"] if name not in moving_average]
     if lost:
         raise AveragingError(
-            f"The moving average in {path} lacks {lost[0]}: fairseq lost it where the plugin did not "
-            "patch it. Train with --user-dir rdrop_fairseq to keep all of it."
+            f"The moving average in {path} lacks {lost[0]}: fairseq lost it where the plugin did "
+            "not patch it. Train with --user-dir rdrop_fairseq to keep all of it."
         )
     state["model"] = moving_average
 

@@ -236,3 +236,9 @@ def test_padding_is_left_out(half_products):
         features[:, target.eq(PAD)] = float("nan")
     found = results(linear_rdrop_loss, (features, weight, None), target)
     assert all(values.isfinite().all() for values in found.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_gpu_multiplies_in_half_precision_by_default(dtype, autocast):
+    assert products.half_is_faster("cuda", dtype, under_autocast=autocast)
