@@ -8,10 +8,11 @@ from functools import partial
 
 import pytest
 import torch
-from helpers.constants import NEVER_TRAINED, TRAINING, USER_DIR
+from helpers.constants import TRAINING, USER_DIR
 from helpers.launch import fork
 from helpers.models import LANGUAGE_MODEL
 from helpers.ranks import rank_options
+from helpers.trained import NEVER_TRAINED
 
 import rdrop_fairseq.compat.checkpoints  # noqa: F401  (lets torch.load read checkpoints)
 

@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from helpers.constants import NEVER_TRAINED, NO_DROPOUT, TRAINING, USER_DIR
+from helpers.constants import NO_DROPOUT, TRAINING, USER_DIR
 from helpers.launch import fork
 from helpers.ranks import rank_options
 from helpers.sentences import CLASSES, LABELS, write_sentences
+from helpers.trained import NEVER_TRAINED
 
 import rdrop_fairseq.compat.checkpoints  # noqa: F401  (lets torch.load read checkpoints)
 
