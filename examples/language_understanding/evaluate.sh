@@ -16,13 +16,6 @@ $(describe_options)
 END
 }
 
-declare_options() {
-    argument run
-    option subset 'test|valid' "${evaluated-}" "the sentences"
-    flag cpu "on the CPU, even where there is a GPU"
-    option out DIR "$repo/runs/$benchmark" "of prepare.sh"
-}
-
 # By fairseq's own criterion, whatever the model was trained with.
 evaluate() {
     need_program fairseq-validate

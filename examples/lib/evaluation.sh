@@ -1,8 +1,17 @@
 # shellcheck shell=bash
 # What evaluate.sh of a task shares: a run, its best checkpoint, and the scores of a test set.
+#
+#   evaluated   the set that is evaluated unless --subset names one (test); a setting
 
 . "$lib/checkpoints.sh"
 . "$lib/device.sh"
+
+declare_options() {
+    argument run
+    option subset 'test|valid' "${evaluated-test}" "the set"
+    flag cpu "on the CPU, even where there is a GPU"
+    option out DIR "$repo/runs/$benchmark" "of prepare.sh"
+}
 
 # evaluate_run ARGUMENTS: the program's `evaluate LOG` makes the log, `scores LOG` prints a NAME VALUE
 # a line, which go to $out/$run/SUBSET.scores too.

@@ -1,16 +1,30 @@
 # shellcheck shell=bash
-# What train.sh of a task is, apart from its help: settings.sh says all that is the benchmark's own.
+# What train.sh of a task is: settings.sh says all that is the benchmark's own.
 #
 #   task_flags, model, optimization, validation   arrays of arguments of fairseq-train
 #   plain_criterion, rdrop_criterion              arrays, without --reg-alpha
 #   alpha, max_tokens, update_freq, max_updates
 #   run_prefix   what the name of a run begins with, where it is not given; may be unset
 #
-# A program calls read_arguments and train_benchmark; in between it may change what the settings say.
+# A program calls read_arguments and train_benchmark; in between it may change what the settings say. One
+# with options of its own has its own `usage` and `declare_options`.
 
 . "$lib/device.sh"
 . "$lib/processes.sh"
 . "$lib/run_folder.sh"
+
+usage() {
+    cat <<END
+Usage: bash examples/$(basename "$task")/train.sh $benchmark [OPTIONS] [-- ARGUMENTS OF fairseq-train]
+
+Trains with R-Drop on what prepare.sh made; an interrupted training continues.
+The benchmarks are ${benchmarks// /, }.
+
+$(describe_options)
+
+An update is made of ${max_tokens-max_tokens} tokens x ${update_freq-update_freq}, however many processes share them.
+END
+}
 
 declare_options() { training_options; }
 

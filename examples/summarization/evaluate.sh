@@ -17,13 +17,6 @@ $(describe_options)
 END
 }
 
-declare_options() {
-    argument run
-    option subset 'test|valid' test "the text"
-    flag cpu "on the CPU, even where there is a GPU"
-    option out DIR "$repo/runs/$benchmark" "of prepare.sh"
-}
-
 evaluate() {
     need_program fairseq-generate
     python -c 'import rouge_score' 2>/dev/null ||

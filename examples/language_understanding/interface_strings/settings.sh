@@ -51,6 +51,3 @@ validation=(
     --save-interval 1000000 --save-interval-updates 50
     --keep-interval-updates 1 --no-epoch-checkpoints
 )
-
-# The test
-evaluated=test
