@@ -57,6 +57,15 @@ class RDropCriterion(FairseqCriterion):
         )
         self.share = cfg.rdrop_share
 
+    def read_loss(self, cfg) -> None:
+        """Set how the loss is computed, for ``choose_head``."""
+        self.rdrop_loss = str(cfg.rdrop_loss)
+        self.loss_options = {
+            "kernel": str(cfg.rdrop_kernel),
+            "chunk_size": cfg.rdrop_chunk_size,
+            "chunk_memory": cfg.rdrop_chunk_memory,
+        }
+
     def forward(self, model, sample, reduce=True):
         """Return the loss in nats, the sample size (of one view) and the logging output.
 

@@ -41,20 +41,12 @@ class LabelSmoothedViewsCriterion(RDropCriterion, LabelSmoothedCrossEntropyCrite
             cfg.report_accuracy,
         )
         self.read_schedule(cfg)
-        self.rdrop_loss = str(cfg.rdrop_loss)
-        self.rdrop_chunk_size = cfg.rdrop_chunk_size
-        self.rdrop_chunk_memory = cfg.rdrop_chunk_memory
-        self.rdrop_kernel = str(cfg.rdrop_kernel)
+        self.read_loss(cfg)
 
     def choose_head(self, model):
         """The head that trains this model fastest."""
         return choose_head(
-            model,
-            self.rdrop_loss,
-            needs_logits=self.report_accuracy,
-            kernel=self.rdrop_kernel,
-            chunk_size=self.rdrop_chunk_size,
-            chunk_memory=self.rdrop_chunk_memory,
+            model, self.rdrop_loss, needs_logits=self.report_accuracy, **self.loss_options
         )
 
     def loss_of_views(self, output, target, alpha, weights, reduce=True):

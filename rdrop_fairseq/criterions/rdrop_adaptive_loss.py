@@ -39,20 +39,11 @@ class RDropAdaptiveLoss(RDropCriterion, AdaptiveLoss):
         self.read_schedule(cfg)
         self.weights = rdrop_weights(cfg.rdrop_views)
         self.views = choose_views(cfg)
-        self.rdrop_loss = str(cfg.rdrop_loss)
-        self.rdrop_chunk_size = cfg.rdrop_chunk_size
-        self.rdrop_chunk_memory = cfg.rdrop_chunk_memory
-        self.rdrop_kernel = str(cfg.rdrop_kernel)
+        self.read_loss(cfg)
 
     def choose_head(self, model):
         """The adaptive softmax of this model."""
-        return AdaptiveHead(
-            model,
-            self.rdrop_loss,
-            kernel=self.rdrop_kernel,
-            chunk_size=self.rdrop_chunk_size,
-            chunk_memory=self.rdrop_chunk_memory,
-        )
+        return AdaptiveHead(model, self.rdrop_loss, **self.loss_options)
 
     def forward(self, model, sample, reduce=True):
         """As that of the parent class, with ``nll_loss`` in the log of a plain update too."""
