@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rdrop_fairseq.heads import without_replica
 from rdrop_fairseq.options import ADDROP
-from rdrop_fairseq.views.attention import AttentionDrop
+from rdrop_fairseq.views.addrop import AttentionDrop
 
 
 class ADDropCriterion(FairseqCriterion):

@@ -3,7 +3,7 @@
 from typing import Callable, Optional
 
 from rdrop_fairseq.options import ATTENTION_DROP
-from rdrop_fairseq.views.attention import AttentionDrop, AttributedViews
+from rdrop_fairseq.views.addrop import AttentionDrop, AttributedViews
 from rdrop_fairseq.views.rates import TwoRates
 from rdrop_fairseq.views.repeat import RepeatedViews
 

@@ -69,7 +69,8 @@ def attention_maps(args) -> tuple:
     """
     import torch
 
-    from rdrop_fairseq.views.attention import AttentionDrop, recorded
+    from rdrop_fairseq.views.addrop import AttentionDrop
+    from rdrop_fairseq.views.attention import recorded
     from rdrop_fairseq.views.attribution import candidates
 
     model, task, sample, scores = load(args)

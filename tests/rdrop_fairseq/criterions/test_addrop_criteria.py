@@ -14,7 +14,8 @@ from helpers.launch import fork
 from helpers.models import LANGUAGE_MODEL, TRANSLATION
 
 from rdrop_fairseq.criterions.addrop import share_of
-from rdrop_fairseq.views.attention import AttributedViews, recorded
+from rdrop_fairseq.views.addrop import AttributedViews
+from rdrop_fairseq.views.attention import recorded
 
 ADDROP = ("--criterion=addrop_label_smoothed_cross_entropy", "--label-smoothing=0.1")
 PLAIN = ("--criterion=label_smoothed_cross_entropy", "--label-smoothing=0.1")

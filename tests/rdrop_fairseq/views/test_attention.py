@@ -13,7 +13,8 @@ from fairseq.modules import MultiheadAttention
 from helpers.constants import NO_DROPOUT, PAD, SIZES_OF_TWO_LAYERS
 
 from rdrop_fairseq.options import ATTENTION_DROP
-from rdrop_fairseq.views.attention import AttentionDrop, own_path, recorded
+from rdrop_fairseq.views.addrop import AttentionDrop
+from rdrop_fairseq.views.attention import own_path, recorded
 from rdrop_fairseq.views.attribution import kept_positions
 
 DEFAULTS = {option.name: option.default for option in ATTENTION_DROP}
