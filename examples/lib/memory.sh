@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The memory of a training on a CPU.
 
-# glibc hands each large block back to the kernel after its use, in every update anew, and takes it
+# glibc hands each large block back to the kernel after its use, in every update, and takes it
 # again page by page. This has a process keep them until it ends: a third fewer page faults
 # (benchmarks/README.md). What the user has set stays.
 keep_memory() {

@@ -43,7 +43,7 @@ results() { echo "$out/$(basename "$task").csv"; }
 
 step() { supervise bash "$task/$1" "$2" --out "$out/$2" "${@:3}"; }
 
-# compare BENCHMARK SEED: the trainings; a task that has other ones defines it anew.
+# compare BENCHMARK SEED: the trainings; a task that has other ones redefines it.
 compare() {
     train_and_evaluate "$1" "$2" "$1" plain --baseline
     train_and_evaluate "$1" "$2" "$1" R-Drop

@@ -84,7 +84,7 @@ def check_labels(sample: dict, task, may_lack: bool) -> None:
     if wrong.any():
         raise ValueError(
             f"the label of sentence {first(wrong, sample)} (counted from 0) is not one of the "
-            f"{classes} in label/dict.txt: mend the label file and prepare the data again; a "
+            f"{classes} in label/dict.txt: correct the label file and prepare the data again; a "
             f"sentence without a label has {NO_LABEL}"
         )
     if not may_lack and not is_labelled.all():
@@ -105,7 +105,7 @@ def check_numbers(sample: dict) -> None:
         number = sample["target"][wrong][0].tolist()
         raise ValueError(
             f"the target of sentence {first(wrong, sample)} (counted from 0) is {number}, and a "
-            "regression needs finite numbers: mend the label file, or leave the sentence out"
+            "regression needs finite numbers: correct the label file, or leave the sentence out"
         )
 
 
