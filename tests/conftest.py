@@ -19,6 +19,15 @@ if not torch.cuda.is_available():
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def own_meters():
+    """A test logs into meters of its own: fairseq keeps those of a process under their names."""
+    from fairseq.logging import metrics
+
+    with metrics.aggregate(new_root=True):
+        yield
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory) -> SimpleNamespace:
     """Binarised toy corpora: ``.translation`` (de to en) and ``.monolingual`` (en).
