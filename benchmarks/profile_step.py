@@ -16,7 +16,7 @@ FUSED = "fused from features"
 KINDS = {  # what runs inside of which operator of PyTorch; the first that matches
     "Adam": r"Optimizer.step",
     "matrix products": r"^aten::(addmm|mm|bmm|baddbmm)$",
-    "loss": r"_RDropOf|log_softmax|nll|gather|scatter",
+    "loss": r"RDropOf|log_softmax|nll|gather|scatter",
     "softmax of attention": r"softmax",
     "dropout": r"dropout|bernoulli",
     "layer norm": r"layer_norm",

@@ -10,7 +10,7 @@ from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights
 from rdrop_fairseq.losses.reference import label_smoothed
 
 
-class Objective(NamedTuple):
+class Coefficients(NamedTuple):
     """Everything that weighs the parts of the loss, as tensors next to the logits."""
 
     alpha: float
@@ -20,11 +20,11 @@ class Objective(NamedTuple):
     kl: Tensor  # (M, M), b_ij
 
 
-def objective_like(
+def coefficients_like(
     logits: Tensor, alpha: float, label_smoothing: float, weights: ViewWeights
-) -> Objective:
-    """The objective with the dtype and on the device of ``logits``."""
-    return Objective(alpha, label_smoothing, *_tensors(weights, logits.dtype, logits.device))
+) -> Coefficients:
+    """The coefficients with the dtype and on the device of ``logits``."""
+    return Coefficients(alpha, label_smoothing, *_tensors(weights, logits.dtype, logits.device))
 
 
 @functools.lru_cache(maxsize=16)  # their way to a GPU is waited for, so they go there once
@@ -55,18 +55,18 @@ def _tensors(weights: ViewWeights, dtype: torch.dtype, device: torch.device) -> 
 #
 # A class that a view excludes (l = -inf, p = 0) has p e = 0 * inf, which counts as 0; where another
 # view does not exclude it, that view's p e is infinite.
-def loss_and_gradient_(logits: Tensor, target: Tensor, objective: Objective) -> RDropLoss:
+def loss_and_gradient_(logits: Tensor, target: Tensor, coefficients: Coefficients) -> RDropLoss:
     """Turn logits into the gradient of the loss with respect to them, and return the loss.
 
     Args:
         logits: ``(M, N, V)``, float32 or float64; overwritten with the gradient.
         target: ``(N,)``.
-        objective: what :func:`objective_like` makes.
+        coefficients: what :func:`coefficients_like` makes.
 
     Returns:
         :class:`RDropLoss` of three ``(N,)``, in nats.
     """
-    alpha, epsilon, a, nll_share, b = objective
+    alpha, epsilon, a, nll_share, b = coefficients
     classes = logits.size(-1)
     share = epsilon / (classes - 1)
     index = target.view(1, -1, 1).expand(len(a), -1, 1)

@@ -21,23 +21,23 @@ import triton.language as tl
 from torch import Tensor
 
 from rdrop_fairseq.losses.interface import RDropLoss
-from rdrop_fairseq.losses.kernel import Objective
+from rdrop_fairseq.losses.kernel import Coefficients
 from rdrop_fairseq.losses.products import Rounded, scale_for_float16
 
 BLOCK = 2048
 """Classes of a tile. On a GPU not measured."""
 
 
-def loss_and_gradient_(logits: Tensor, target: Tensor, objective: Objective) -> RDropLoss:
+def loss_and_gradient_(logits: Tensor, target: Tensor, coefficients: Coefficients) -> RDropLoss:
     """As the function of this name in ``kernel.py``, for contiguous float32 logits."""
-    losses, _ = losses_and_gradient(logits, target, objective, torch.float32)
+    losses, _ = losses_and_gradient(logits, target, coefficients, torch.float32)
     return RDropLoss(*losses)
 
 
 def losses_and_gradient(
     logits: Tensor,
     target: Tensor,
-    objective: Objective,
+    coefficients: Coefficients,
     dtype: torch.dtype,
     token_factor: Optional[Tensor] = None,
 ) -> tuple:
@@ -46,12 +46,12 @@ def losses_and_gradient(
     Args:
         logits: ``(M, N, V)``, contiguous float32; overwritten if the gradient is float32.
         target: ``(N,)``.
-        objective: what :func:`~rdrop_fairseq.losses.kernel.objective_like` makes.
+        coefficients: what :func:`~rdrop_fairseq.losses.kernel.coefficients_like` makes.
         dtype: of the gradient.
         token_factor: ``(N,)``, what each token's gradient is multiplied by.
     """
     views, tokens, classes = logits.shape
-    alpha, epsilon, cross_entropy, nll, kl = objective
+    alpha, epsilon, cross_entropy, nll, kl = coefficients
     numbers = classes, float(alpha), epsilon, epsilon / (classes - 1)
     weights = cross_entropy.contiguous(), nll.contiguous(), kl.contiguous()
     sizes = {"VIEWS": views, "PADDED": triton.next_power_of_2(views), "HAS_KL": alpha > 0}

@@ -22,16 +22,16 @@ LOSS_ERROR = {torch.float32: 2e-4, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 MODEL_ERROR = {torch.float32: 1e-6, torch.float16: 5e-3, torch.bfloat16: 3e-2}
 
 
-def reference(features, weight, *objective):
-    return rdrop_loss(torch.nn.functional.linear(features, weight), *objective)
+def reference(features, weight, *weighting):
+    return rdrop_loss(torch.nn.functional.linear(features, weight), *weighting)
 
 
-def fused_from_logits(features, weight, *objective):
-    return fused_rdrop_loss(torch.nn.functional.linear(features, weight), *objective)
+def fused_from_logits(features, weight, *weighting):
+    return fused_rdrop_loss(torch.nn.functional.linear(features, weight), *weighting)
 
 
-def fused_from_features(features, weight, *objective):
-    return linear_rdrop_loss(features, weight, None, *objective)
+def fused_from_features(features, weight, *weighting):
+    return linear_rdrop_loss(features, weight, None, *weighting)
 
 
 LOSSES = (reference, fused_from_logits, fused_from_features)

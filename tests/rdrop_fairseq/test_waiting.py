@@ -8,7 +8,7 @@ import torch
 from helpers.constants import TINY_TRANSFORMER
 from helpers.waiting import Waits
 
-from rdrop_fairseq.losses import fused
+from rdrop_fairseq.losses import backward
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
 
 RDROP = "--criterion=rdrop_label_smoothed_cross_entropy"
@@ -28,7 +28,7 @@ def from_logits(target, padding_idx, **options):
 @pytest.fixture(autouse=True)
 def as_on_a_gpu(monkeypatch):
     """A factor that is on a CPU can be looked at."""
-    monkeypatch.setattr(fused, "_is_known_to_be_one", lambda factor: False)
+    monkeypatch.setattr(backward, "_is_known_to_be_one", lambda factor: False)
 
 
 @pytest.mark.parametrize("padding_idx", [None, 1])

@@ -5,11 +5,9 @@ import pytest
 import torch
 from fairseq.trainer import Trainer
 from helpers.constants import RDROP, TINY_TRANSFORMER
-from helpers.dropped_terms import DROPPED_TERMS
+from helpers.dropped_terms import DROPPED_TERMS, use_kernel
 from helpers.models import LANGUAGE_MODEL, SIZES, TRANSLATION
 from helpers.parity import assert_the_numbers_of_the_reference
-
-from rdrop_fairseq.losses import fused
 
 MULTILINGUAL = (
     *("--task=translation_multi_simple_epoch", "--lang-pairs=de-en", "--langs=de,en"),
@@ -64,7 +62,7 @@ def test_any_decoder_gets_the_numbers_of_the_reference(built, corpus, name):
 @pytest.mark.parametrize("broken", DROPPED_TERMS)
 def test_a_dropped_term_is_noticed(built, corpus, monkeypatch, broken):
     setup = built(corpus.translation, *TINY_TRANSFORMER, "--dropout=0.5", *RDROP)
-    monkeypatch.setattr(fused, "loss_and_gradient_", broken)
+    use_kernel(monkeypatch, broken)
     with pytest.raises(AssertionError, match="not close"):
         assert_the_numbers_of_the_reference(setup.model, setup.criterion, setup.sample)
 

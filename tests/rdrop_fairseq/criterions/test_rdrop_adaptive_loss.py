@@ -12,12 +12,11 @@ from fairseq.modules.quant_noise import quant_noise
 from fairseq.trainer import Trainer
 from helpers.constants import NO_DROPOUT, PAD, TINY_TRANSFORMER
 from helpers.criteria import logged
-from helpers.dropped_terms import without_p_minus_q
+from helpers.dropped_terms import use_kernel, without_p_minus_q
 from helpers.models import LANGUAGE_MODEL
 from helpers.parity import assert_the_numbers_of_the_reference
 
 from rdrop_fairseq.adaptive_head import head_weight
-from rdrop_fairseq.losses import fused
 from rdrop_fairseq.views.repeat import repeat_sample, split_views
 
 CRITERION = ("--criterion=rdrop_adaptive_loss", "--ddp-backend=legacy_ddp")
@@ -98,7 +97,7 @@ def test_a_head_that_is_tied_to_narrower_words_is_one_projection(narrow):
 def test_a_dropped_term_is_noticed(adaptive, monkeypatch):
     setup = adaptive("--dropout=0.5", model="tied")
     assert_the_numbers_of_the_reference(setup.model, setup.criterion, setup.sample)
-    monkeypatch.setattr(fused, "loss_and_gradient_", without_p_minus_q)
+    use_kernel(monkeypatch, without_p_minus_q)
     with pytest.raises(AssertionError, match="not close"):
         assert_the_numbers_of_the_reference(setup.model, setup.criterion, setup.sample)
 

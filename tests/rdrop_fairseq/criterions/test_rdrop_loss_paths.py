@@ -12,7 +12,7 @@ from fairseq.distributed import LegacyDistributedDataParallel, ModuleProxyWrappe
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from fairseq.trainer import Trainer
 from helpers.constants import NO_DROPOUT, RDROP, TIED
-from helpers.dropped_terms import DROPPED_TERMS
+from helpers.dropped_terms import DROPPED_TERMS, use_kernel
 from helpers.models import LANGUAGE_MODEL, TRANSLATION
 from helpers.parity import assert_the_numbers_of_the_reference
 from torch import distributed
@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrizations, weight_norm
 
 from rdrop_fairseq.heads import linear_projection
-from rdrop_fairseq.losses import fused
+from rdrop_fairseq.losses import fused, of_features
 from rdrop_fairseq.losses.reference import rdrop_loss
 from rdrop_fairseq.views.repeat import repeat_sample, split_views
 
@@ -195,8 +195,8 @@ def test_two_accumulated_batches_give_the_sum_of_their_gradients(transformer):
 )
 def test_the_size_of_chunks_reaches_the_loss(transformer, monkeypatch, option, expected):
     sizes = []
-    walk = fused._walk
-    monkeypatch.setattr(fused, "_walk", lambda *a: sizes.append(a[-1].chunk_size) or walk(*a))
+    walk = of_features._walk
+    monkeypatch.setattr(of_features, "_walk", lambda *a: sizes.append(a[-1].chunk_size) or walk(*a))
     monkeypatch.setattr(fused, "tokens_in_a_chunk", lambda *sizes: 10 * sizes[-1])
     setup = transformer(option)
     setup.model.train()
@@ -235,7 +235,7 @@ def test_ten_updates_stay_with_the_reference(transformer, monkeypatch, arguments
     assert ten_losses(train(arguments[0])) == pytest.approx(expected, rel=tolerance)
     assert expected[-1] < 0.95 * expected[0]
     for broken in DROPPED_TERMS:
-        monkeypatch.setattr(fused, "loss_and_gradient_", broken)
+        use_kernel(monkeypatch, broken)
         assert ten_losses(train(arguments[0])) != pytest.approx(expected, rel=tolerance)
 
 

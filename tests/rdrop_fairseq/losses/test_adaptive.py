@@ -5,12 +5,11 @@ import math
 import pytest
 import torch
 from helpers.constants import PAD
-from helpers.dropped_terms import without_p_minus_q
+from helpers.dropped_terms import use_kernel, without_p_minus_q
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from rdrop_fairseq.adaptive_head import reference_loss
-from rdrop_fairseq.losses import fused
 from rdrop_fairseq.losses.adaptive import adaptive_rdrop_loss
 from rdrop_fairseq.losses.fused import linear_rdrop_loss
 from rdrop_fairseq.losses.interface import ViewWeights
@@ -95,7 +94,7 @@ def test_another_definition_is_noticed(loss, changes):
 
 
 def test_a_dropped_term_is_noticed(monkeypatch):
-    monkeypatch.setattr(fused, "loss_and_gradient_", without_p_minus_q)
+    use_kernel(monkeypatch, without_p_minus_q)
     with pytest.raises(AssertionError, match="not close"):
         compare(linear_rdrop_loss, *random_case())
 

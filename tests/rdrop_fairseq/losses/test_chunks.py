@@ -50,7 +50,8 @@ def test_the_budget_reaches_the_loss_and_changes_no_number(monkeypatch):
     target = torch.randint(2, 3001, (60,))
     sizes, cut = [], chunks.slices
     monkeypatch.setattr(
-        "rdrop_fairseq.losses.fused.slices", lambda n, size: sizes.append(size) or cut(n, size)
+        "rdrop_fairseq.losses.of_features.slices",
+        lambda n, size: sizes.append(size) or cut(n, size),
     )
     whole = linear_rdrop_loss(features, weight, None, target)
     parts = linear_rdrop_loss(features, weight, None, target, chunk_memory=1)

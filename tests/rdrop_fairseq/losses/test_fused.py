@@ -3,83 +3,26 @@
 import pytest
 import torch
 from helpers.constants import PAD
-from helpers.dropped_terms import DROPPED_TERMS
+from helpers.dropped_terms import DROPPED_TERMS, use_kernel
+from helpers.float64 import (
+    FUSED,
+    WANTED,
+    assert_no_worse_than_the_reference,
+    gold_of,
+    random_case,
+    reference_loss,
+    results,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd.gradcheck import GradcheckError
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from rdrop_fairseq.losses import chunks, fused
+from rdrop_fairseq.losses import chunks, of_logits
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
 from rdrop_fairseq.losses.interface import rdrop_weights
 from rdrop_fairseq.losses.reference import rdrop_loss
-
-WANTED = ("loss", "features", "weight", "bias")
-
-
-def reference_loss(features, weight, bias, target, *objective, **options):
-    logits = torch.nn.functional.linear(features, weight, bias)
-    return rdrop_loss(logits, target, *objective, **options)
-
-
-def fused_from_logits(features, weight, bias, target, *objective, **options):
-    logits = torch.nn.functional.linear(features, weight, bias)
-    return fused_rdrop_loss(logits, target, *objective, **options)
-
-
-def fused_in_small_chunks(*arguments, **options):
-    return linear_rdrop_loss(*arguments, **options, chunk_size=3)
-
-
-FUSED = (fused_from_logits, linear_rdrop_loss, fused_in_small_chunks)
-
-
-def random_case(views=2, tokens=7, width=8, classes=11, bias=True, dtype=torch.float64, seed=0):
-    """Operands of a projection and a target whose every fifth token is padding."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape, size=1.0):
-        values = size * torch.randn(*shape, generator=generator, dtype=torch.float64)
-        return values.to(dtype).requires_grad_()
-
-    features, weight = normal(views, tokens, width, size=width**-0.5), normal(classes, width)
-    target = torch.randint(2, classes, (tokens,), generator=generator)
-    target[4::5] = PAD
-    return features, weight, normal(classes) if bias else None, target
-
-
-def results(loss_function, operands, target, alpha=5.0, epsilon=0.1, scale=1.0):
-    """Loss and gradients in float64; ``scale`` is fp16 training's, taken out at the end."""
-    total = loss_function(*operands, target, alpha, epsilon, PAD)
-    wanted = [operand for operand in operands if operand is not None]
-    gradients = torch.autograd.grad(total.loss * scale, wanted)
-    names = [name for name, operand in zip(WANTED[1:], operands) if operand is not None]
-    found = {name: g.double() / scale for name, g in zip(names, gradients)}
-    return {"loss": total.loss.detach().double(), **found}
-
-
-def gold_of(operands, target, *objective):
-    exact = [x if x is None else x.detach().double().requires_grad_() for x in operands]
-    return results(reference_loss, exact, target, *objective)
-
-
-def assert_no_worse_than_the_reference(loss_function, case, *objective, scale=1.0, dtype=None):
-    """Elementwise: at most the reference's largest error, plus four roundings of such values.
-
-    ``dtype`` is that of the products where it is not the operands'.
-    """
-    *operands, target = case
-    rounding = torch.finfo(dtype or operands[0].dtype).eps
-    rounding = max(rounding, 1e-14)  # in float64 the gold errs too
-    gold = gold_of(operands, target, *objective)
-    reference = results(reference_loss, operands, target, *objective, scale=scale)
-    found = results(loss_function, operands, target, *objective, scale=scale)
-    for name, exact in gold.items():
-        allowed = (reference[name] - exact).abs().max()
-        tolerance = 4 * rounding * (exact.abs() + exact.abs().mean())
-        excess = ((found[name] - exact).abs() - allowed - tolerance).max()
-        assert excess <= 0, f"{name}: {excess:.2e} beyond the reference's {allowed:.2e}"
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (7, 8, 11), (64, 32, 128), (37, 19, 1003)], ids=str)
@@ -127,7 +70,9 @@ def test_no_tiny_gradient_is_flushed_to_zero(scale):
 
 
 def test_rounding_before_scaling_is_noticed(monkeypatch):
-    monkeypatch.setattr(fused, "_scaled", lambda g, factor, dtype: g.to(dtype) * factor.to(dtype))
+    monkeypatch.setattr(
+        of_logits, "scaled", lambda g, factor, dtype: g.to(dtype) * factor.to(dtype)
+    )
     with pytest.raises(AssertionError):
         test_no_tiny_gradient_is_flushed_to_zero(128.0)
 
@@ -455,6 +400,6 @@ def test_errors_are_those_of_the_reference():
     ],
 )
 def test_the_tests_notice_a_dropped_term(monkeypatch, check, loss_function, broken):
-    monkeypatch.setattr(fused, "loss_and_gradient_", broken)
+    use_kernel(monkeypatch, broken)
     with pytest.raises((AssertionError, GradcheckError)):
         check(loss_function)

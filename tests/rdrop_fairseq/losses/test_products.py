@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 import torch
 from helpers.constants import PAD
-from helpers.dropped_terms import DROPPED_TERMS
-from test_fused import (
+from helpers.dropped_terms import DROPPED_TERMS, use_kernel
+from helpers.float64 import (
     WANTED,
     assert_no_worse_than_the_reference,
     fused_in_small_chunks,
@@ -16,8 +16,9 @@ from test_fused import (
     results,
 )
 
-from rdrop_fairseq.losses import fused, products
+from rdrop_fairseq.losses import of_features, products
 from rdrop_fairseq.losses.fused import linear_rdrop_loss
+from rdrop_fairseq.losses.interface import RDropLoss
 from rdrop_fairseq.losses.products import (
     HalfGradientProducts,
     HalfProducts,
@@ -105,7 +106,7 @@ def test_the_unreduced_form_and_unequal_factors(half_products, dtype, views):
 
     def weighted(*arguments):
         each = linear_rdrop_loss(*arguments, reduce=False).loss
-        return fused.RDropLoss((each * factor).sum(), None, None)
+        return RDropLoss((each * factor).sum(), None, None)
 
     exact = [x.detach().double().requires_grad_() for x in (features, weight, bias)]
     gold = results(weighted, exact, target)
@@ -145,7 +146,9 @@ def test_autocast_multiplies_in_its_type(half_products):
 def test_backward_after_autocast_walks_again_in_its_type(half_products, monkeypatch):
     features, weight, bias, target = random_case(2, 5, 4, 9, True, torch.float32)
     dtypes = []
-    monkeypatch.setattr(fused, "products_for", lambda *a: dtypes.append(a[0]) or products_for(*a))
+    monkeypatch.setattr(
+        of_features, "products_for", lambda *a: dtypes.append(a[0]) or products_for(*a)
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16):
         each = linear_rdrop_loss(features, weight, bias, target, reduce=False).loss
     (each * torch.arange(5)).sum().backward()
@@ -216,7 +219,7 @@ def test_a_cpu_keeps_the_logits_in_float32():
 @pytest.mark.parametrize("broken", DROPPED_TERMS)
 @half_types
 def test_the_tests_notice_a_dropped_term(monkeypatch, half_products, dtype, broken):
-    monkeypatch.setattr(fused, "loss_and_gradient_", broken)
+    use_kernel(monkeypatch, broken)
     with pytest.raises(AssertionError):
         test_errs_no_more_than_the_reference(None, linear_rdrop_loss, dtype, 2, (64, 32, 128))
 

@@ -36,9 +36,9 @@ def random_logits(views, tokens, classes, size=1.0):
 
 def of_kernel(logits, target, alpha, epsilon, weights, dtype=torch.float32, factor=None):
     """Losses and gradient in float64."""
-    objective = kernel.objective_like(logits, alpha, epsilon, weights)
+    coefficients = kernel.coefficients_like(logits, alpha, epsilon, weights)
     losses, rounded = triton_kernel.losses_and_gradient(
-        logits.clone(), target, objective, dtype, factor
+        logits.clone(), target, coefficients, dtype, factor
     )
     assert rounded.values.dtype == dtype
     undo = 1 if rounded.undo is None else rounded.undo.double()
@@ -164,12 +164,12 @@ def test_both_forms_of_the_loss_with_padding(dtype, reduce):
 
 
 def test_a_dropped_term_is_noticed(monkeypatch):
-    exact = kernel.objective_like
+    exact = kernel.coefficients_like
 
     def without_a_direction(logits, *arguments):
-        objective = exact(logits, *arguments)
-        return objective._replace(kl=objective.kl.triu())
+        coefficients = exact(logits, *arguments)
+        return coefficients._replace(kl=coefficients.kl.triu())
 
-    monkeypatch.setattr(kernel, "objective_like", without_a_direction)
+    monkeypatch.setattr(kernel, "coefficients_like", without_a_direction)
     with pytest.raises(AssertionError):
         test_agrees_with_float64(65, 5.0, 0.1, "two")
