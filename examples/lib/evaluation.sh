@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What evaluate.sh of a task shares: a run, its best checkpoint, and the scores of a test set.
+# What evaluate.sh shares in every task but translation, which has its own: a run, its best checkpoint, and the scores of a test set.
 #
 #   evaluated   the set that is evaluated unless --subset names one (test); a setting
 
@@ -8,9 +8,9 @@
 
 declare_options() {
     argument run
-    option subset 'test|valid' "${evaluated-test}" "the set"
+    option subset 'test|valid' "${evaluated-test}" "the sentences to evaluate"
     flag cpu "on the CPU, even where there is a GPU"
-    option out DIR "$repo/runs/$benchmark" "of prepare.sh"
+    option out DIR "$repo/runs/$benchmark" "the folder that prepare.sh made"
 }
 
 # evaluate_run ARGUMENTS: the program's `evaluate LOG` makes the log, `scores LOG` prints a NAME VALUE

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The options of a program: declared one a line, then read from its arguments.
 #
-#   option seed N 1 "of the random numbers"    --seed N sets $seed, which is 1 without it
+#   option seed N 1 "random seed"    --seed N sets $seed, which is 1 without it
 #   flag cpu "train on the CPU"                --cpu sets $cpu to yes, which is empty without it
 #   argument run                               the next word that is not an option sets $run
 #   pass_on extra                              the words after -- become the array $extra

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What train.sh of a task is: settings.sh says all that is the benchmark's own.
+# train.sh of every task but translation, which has its own: settings.sh says what the benchmark has of its own.
 #
 #   task_flags, model, optimization, validation   arrays of arguments of fairseq-train
 #   plain_criterion, rdrop_criterion              arrays, without --reg-alpha
@@ -31,13 +31,13 @@ declare_options() { training_options; }
 training_options() {
     flag baseline "without R-Drop, everything else equal"
     option alpha X "${alpha-}" "weight of the KL"
-    option seed N 1 "of the random numbers"
+    option seed N 1 "random seed"
     option max_updates N "${max_updates-}" "how long to train"
-    option precision 'fp16|bf16|fp32' '' "of the numbers (fp16 on a GPU, else fp32)"
+    option precision 'fp16|bf16|fp32' '' "of the computation (fp16 on a GPU, else fp32)"
     flag cpu "train on the CPU, even where there is a GPU"
     option processes N '' "one for each GPU (as many GPUs as can share an update)"
-    option name RUN '' "of the run (rdrop-alpha${alpha:-A}-seed1 or baseline-seed1)"
-    option out DIR "$repo/runs/$benchmark" "of prepare.sh"
+    option name RUN '' "name of the run's folder (rdrop-alpha${alpha:-A}-seed1 or baseline-seed1)"
+    option out DIR "$repo/runs/$benchmark" "the folder that prepare.sh made"
     pass_on extra
 }
 

@@ -28,7 +28,7 @@ declare_options() {
     option engine 'fairseq|ctranslate2' fairseq "what translates; the model is exported to RUN"
     option comet MODEL '' "also score with this model of COMET, where unbabel-comet is installed"
     flag cpu "translate on the CPU, even where there is a GPU"
-    option out DIR "$repo/runs/$benchmark" "of prepare.sh"
+    option out DIR "$repo/runs/$benchmark" "the folder that prepare.sh made"
 }
 
 main() {

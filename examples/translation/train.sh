@@ -27,20 +27,20 @@ declare_options() {
     option alpha X '' "weight of the KL (${rdrop_alpha-A}, SimCut ${simcut_alpha-A})"
     option schedule 'paper|late' paper \
         "the KL from the first update on, or after ${late_start-L}% of the updates"
-    option seed N 1 "of the random numbers"
+    option seed N 1 "random seed"
     flag reverse "translate in the other direction"
     flag bidirectional "both directions at once, on what prepare.sh --bidirectional made"
     option from RUN '' "start with the parameters of the best checkpoint of this run"
     option ema X '' "keep a moving average of the parameters with this decay, for evaluate.sh --ema"
     option max_updates N "${max_updates-}" "how long to train"
-    option precision 'fp16|bf16|fp32' '' "of the numbers (fp16 on a GPU, else fp32)"
+    option precision 'fp16|bf16|fp32' '' "of the computation (fp16 on a GPU, else fp32)"
     flag cpu "train on the CPU, even where there is a GPU"
     option processes N '' "on this machine, one for each GPU (as many GPUs as can share an update)"
     option nodes N 1 "machines, each of which runs this script"
     option node_rank R 0 "the number of this machine, from 0"
     option master HOST:PORT localhost:29500 "the first machine, and a free port there"
-    option name RUN '' "of the run (rdrop-alpha${rdrop_alpha-A}-seed1, baseline-seed1, ...)"
-    option out DIR "$repo/runs/$benchmark" "of prepare.sh"
+    option name RUN '' "name of the run's folder (rdrop-alpha${rdrop_alpha-A}-seed1, baseline-seed1, ...)"
+    option out DIR "$repo/runs/$benchmark" "the folder that prepare.sh made"
     pass_on extra
 }
 
