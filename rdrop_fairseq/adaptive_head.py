@@ -9,21 +9,22 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.heads import KERNELS, LogitsHead, check_kernel, has_hooks, is_fused, unwrapped
+from rdrop_fairseq.heads import KERNELS, Head, check_kernel, has_hooks, is_fused, unwrapped
 from rdrop_fairseq.losses.adaptive import adaptive_rdrop_loss
 from rdrop_fairseq.losses.fused import linear_rdrop_loss
 from rdrop_fairseq.losses.interface import RDropLoss
 from rdrop_fairseq.losses.reference import rdrop_loss
+from rdrop_fairseq.options import RDROP_KERNEL, RDROP_LOSS
 
 
-class AdaptiveHead(LogitsHead):
+class AdaptiveHead(Head):
     """The model gives features, and the loss makes the logits of each cluster for its tokens."""
 
     def __init__(
         self,
         model: torch.nn.Module,
-        implementation: str = "auto",
-        kernel: str = "torch",
+        implementation: str = RDROP_LOSS.default,
+        kernel: str = RDROP_KERNEL.default,
         **chunks: Optional[int],
     ):
         """As :func:`~rdrop_fairseq.heads.choose_head`.
@@ -47,7 +48,7 @@ class AdaptiveHead(LogitsHead):
     def output(self, model: torch.nn.Module, net_output: tuple) -> Tensor:
         """``(rows, T, H_0 + H_1 + ...)``, what the head and each tail are given, side by side.
 
-        All dropout is drawn here, where a view still is a pass of its own. A tail's features are
+        All dropout is drawn here, before the rows are split by view. A tail's features are
         few, and made for every token.
         """
         features = self.softmax.dropout_module(net_output[0])

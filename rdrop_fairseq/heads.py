@@ -17,11 +17,11 @@ from torch import Tensor
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
 from rdrop_fairseq.losses.interface import RDropLoss
 from rdrop_fairseq.losses.reference import rdrop_loss
-from rdrop_fairseq.options import RDROP_KERNEL
+from rdrop_fairseq.options import RDROP_KERNEL, RDROP_LOSS
 
 KERNELS = {"torch": "elementwise part in PyTorch", "triton": "elementwise part in Triton"}
 
-REPLICAS = {
+WRAPPERS = {
     "DistributedDataParallel",
     "DistributedTimeoutWrapper",
     "LegacyDistributedDataParallel",
@@ -29,39 +29,52 @@ REPLICAS = {
 }
 
 
-class LogitsHead:
-    """The model makes its logits itself."""
+class Head:
+    """What a model must be asked for, and which loss takes the answer."""
 
+    name: str
+    """For the log."""
+    loss: Callable
+    """Takes what :meth:`output` gives, by view, then the other arguments of ``rdrop_loss``."""
     model_arguments: dict = {}
     """What ``model(...)`` is given in addition to the sample's ``net_input``."""
 
-    def __init__(self, loss: Callable, name: str):
-        self.loss = loss
-        """Takes what :meth:`output` gives, by view, then the other arguments of ``rdrop_loss``."""
-        self.name = name
-        """For the log."""
-
     def fits(self, model: torch.nn.Module) -> bool:
         """Whether this is still the head of the model."""
-        return has_own_probabilities(model) == isinstance(self, ProbabilitiesHead)
+        raise NotImplementedError
 
     def output(self, model: torch.nn.Module, net_output: tuple) -> Tensor:
-        """``(M * B, T, V)``, the logits of every view."""
+        """``(B * M, T, V or H)``, the logits or features of every view."""
         return net_output[0]
+
+
+class LogitsHead(Head):
+    """The model makes its logits itself."""
+
+    def __init__(self, loss: Callable, name: str):
+        self.loss, self.name = loss, name
+
+    def fits(self, model: torch.nn.Module) -> bool:
+        """Unless the model now makes probabilities of its own."""
+        return not has_own_probabilities(model)
 
 
 class ProbabilitiesHead(LogitsHead):
     """Code from outside fairseq makes the probabilities: their logarithms serve as logits."""
 
+    def fits(self, model: torch.nn.Module) -> bool:
+        """As long as it does."""
+        return has_own_probabilities(model)
+
     def output(self, model: torch.nn.Module, net_output: tuple) -> Tensor:
-        """``(M * B, T, V)``: log-probabilities, which softmax turns into the same probabilities."""
+        """``(B * M, T, V)``: log-probabilities, which softmax turns into the same probabilities."""
         return model.get_normalized_probs(net_output, log_probs=True)
 
 
-class SentenceHead(LogitsHead):
+class SentenceHead(Head):
     """A classification head of the model makes one row of logits, or numbers, a sentence.
 
-    Which loss takes them, the criterion knows.
+    It has no ``loss``: which one takes them depends on the labels, which the criterion knows.
     """
 
     def __init__(self, classification_head: str):
@@ -76,7 +89,7 @@ class SentenceHead(LogitsHead):
         return True
 
 
-class LinearHead(LogitsHead):
+class LinearHead(Head):
     """One linear layer makes the logits: the loss is given features and makes them in chunks."""
 
     model_arguments = {"features_only": True}
@@ -98,11 +111,11 @@ class LinearHead(LogitsHead):
 
 def choose_head(
     model: torch.nn.Module,
-    implementation: str = "auto",
+    implementation: str = RDROP_LOSS.default,
     needs_logits: bool = False,
     kernel: str = RDROP_KERNEL.default,
     **chunks: Optional[int],
-) -> LogitsHead:
+) -> Head:
     """The head that trains ``model`` fastest.
 
     Args:
@@ -214,20 +227,20 @@ def has_hooks(module: torch.nn.Module) -> bool:
 
 def unwrapped(model: torch.nn.Module) -> Optional[torch.nn.Module]:
     """The model inside fairseq's wrappers, or ``None`` if one of them hides its weights."""
-    while type(model).__name__ in REPLICAS:
+    while type(model).__name__ in WRAPPERS:
         if getattr(model, "find_unused_parameters", False) is True:
             return None
         model = model.module
     return None if type(model).__name__ == "FullyShardedDataParallel" else model
 
 
-def without_replica(model: torch.nn.Module) -> torch.nn.Module:
+def whole_model(model: torch.nn.Module) -> torch.nn.Module:
     """The model inside fairseq's wrappers, for a pass of which they must know nothing.
 
     Raises:
         NotImplementedError: the weights are sharded, and only the wrapper can make a pass.
     """
-    while type(model).__name__ in REPLICAS:
+    while type(model).__name__ in WRAPPERS:
         model = model.module
     if type(model).__name__ == "FullyShardedDataParallel":
         raise NotImplementedError(

@@ -140,7 +140,7 @@ RDROP_RAMP_UPDATES = Option(
     "rdrop_ramp_updates",
     int,
     0,
-    "raise alpha linearly to its full value in so many updates, from --rdrop-start-update on",
+    "raise alpha linearly to its full value over this many updates, from --rdrop-start-update on",
     "updates of the ramp",
     lambda value: value >= 0,
     "be 0 or more",
@@ -198,7 +198,7 @@ RDROP_SECOND_VIEW = Option(
     str,
     "dropout",
     "how the second pass differs: dropout, by its dropout masks alone; addrop, AD-DROP also drops "
-    "attention positions in it, which takes a pass more to find them",
+    "attention positions in it, which costs one more pass",
     "the second view",
     range="be dropout or addrop",
     choices=("dropout", "addrop"),
@@ -265,7 +265,7 @@ NO_CROSS_TUNING = Option(
     "no_cross_tuning",
     bool,
     False,
-    "drop attention in every epoch; by itself epochs alternate, and the first one is plain",
+    "drop attention in every epoch; by default epochs alternate, and the first one is plain",
 )
 
 LOSS = (RDROP_LOSS, RDROP_CHUNK_SIZE, RDROP_CHUNK_MEMORY, RDROP_KERNEL)
@@ -289,18 +289,14 @@ VIEWS = (RDROP_VIEWS, RDROP_SECOND_DROPOUT, VIEW_CUTOFF)
 """How many passes there are, and how they differ."""
 RDROP = (REG_ALPHA, *SCHEDULE, *VIEWS, *SECOND_VIEW, *LOSS)
 """What R-Drop adds to the options of the fairseq criterion that it extends."""
-ADAPTIVE = (
-    REG_ALPHA._replace(
-        default=1.0,
-        help="weight alpha of the KL: loss = sum over the clusters of the adaptive softmax of the "
-        "cross-entropies of both passes + alpha * 1/2 [KL(p||q) + KL(q||p)] of the cluster's own "
-        "distribution, normalised by the target tokens of one pass",
-    ),
-    *SCHEDULE,
-    *VIEWS,
-    *LOSS,
+ADAPTIVE_ALPHA = REG_ALPHA._replace(
+    default=1.0,
+    help="weight alpha of the KL: loss = sum over the clusters of the adaptive softmax of the "
+    "cross-entropies of both passes + alpha * 1/2 [KL(p||q) + KL(q||p)] of the cluster's own "
+    "distribution, normalised by the target tokens of one pass",
 )
-"""What R-Drop adds to those of ``adaptive_loss``."""
+ADAPTIVE = (ADAPTIVE_ALPHA, *SCHEDULE, *VIEWS, *LOSS)
+"""What R-Drop adds to the options of ``adaptive_loss``."""
 SIMCUT = (
     REG_ALPHA._replace(
         default=3.0,
@@ -308,7 +304,7 @@ SIMCUT = (
         "alpha * KL(p || q), q from the pass with the cutoff; normalised by its target tokens",
     ),
     VIEW_CUTOFF._replace(default=0.05),
-    *SCHEDULE[:-1],
+    *(option for option in SCHEDULE if option is not RDROP_SHARE),
     RDROP_SHARE._replace(
         help="share of the sentences of each batch that get a second pass: these count with "
         "alpha / share, the others with their plain loss, so that the expected gradient is that "
@@ -316,7 +312,7 @@ SIMCUT = (
     ),
     *LOSS,
 )
-"""What SimCut adds to them."""
+"""What SimCut adds to the options of ``label_smoothed_cross_entropy``."""
 SENTENCES = (
     REG_ALPHA._replace(
         default=1.0,

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Schedule(NamedTuple):
-    """When R-Drop is on, and how strongly; by itself always, with the full weight.
+    """When R-Drop is on, and how strongly; by default always, with the full weight.
 
     ``start`` and ``ramp``: late start, as in Gao et al., "An Empirical Study of Consistency
     Regularization for End-to-End Speech-to-Text Translation". ``every``: the k-step of Liang et al.
@@ -18,7 +18,7 @@ class Schedule(NamedTuple):
     ramp: int = 0
     """Updates from there in which alpha rises linearly to its full weight."""
     every: int = 1
-    """A second pass in every so many updates."""
+    """Updates from one second pass to the next."""
 
     def needs_update(self) -> bool:
         """Whether the number of the update matters."""

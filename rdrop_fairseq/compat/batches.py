@@ -1,7 +1,28 @@
-"""The batches of a training that is resumed."""
+"""Batches: the last one, and those of a training that is resumed."""
 
 import functools
 import os
+
+import numpy as np
+
+
+def keep_last_batch(batch_by_size):
+    """fairseq after 0.12.2 drops the last batch of a data set, the longest sentences, silently.
+
+    It does so wherever the size of that batch is not a multiple of
+    ``--required-batch-size-multiple``. Batches hold consecutive indices, so what is missing at
+    the end is exactly the batch that was dropped.
+    """
+
+    @functools.wraps(batch_by_size)
+    def all_batches(indices, *args, **kwargs):
+        if not isinstance(indices, np.ndarray):
+            indices = np.fromiter(indices, dtype=np.int64, count=-1)
+        batches = batch_by_size(indices, *args, **kwargs)
+        kept = sum(len(batch) for batch in batches)
+        return [*batches, indices[kept:]] if kept < len(indices) else batches
+
+    return all_batches
 
 
 def resume_with_first_batches(get_train_iterator):

@@ -15,7 +15,16 @@ import fairseq
 import numpy as np
 import torch
 
-from rdrop_fairseq.compat import batches, checkpoints, data, encoder, training, user_dir
+from rdrop_fairseq.compat import (
+    batches,
+    checkpoints,
+    encoder,
+    numpy_2,
+    progress,
+    ranks,
+    trainer,
+    user_dir,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -48,14 +57,17 @@ class Patch(NamedTuple):
 
 
 def always() -> bool:
+    """For every fairseq."""
     return True
 
 
 def after_0_12_2() -> bool:
+    """For fairseq after its last release on PyPI."""
     return FAIRSEQ > (0, 12, 2)
 
 
-def numpy_2() -> bool:
+def has_numpy_2() -> bool:
+    """Whether this NumPy lacks what NumPy 2 removed."""
     return NUMPY >= 2
 
 
@@ -64,7 +76,7 @@ NUMPY_2 = "all, with NumPy 2"
 PATCHES = (
     Patch(
         "fairseq.data.data_utils:batch_by_size",
-        data.keep_last_batch,
+        batches.keep_last_batch,
         after_0_12_2,
         "after 0.12.2",
         "The last batch of a data set, its longest sentences, is dropped without a word when its "
@@ -80,22 +92,22 @@ PATCHES = (
     ),
     Patch(
         "fairseq.data.bucket_pad_length_dataset:get_buckets",
-        data.length_buckets,
-        numpy_2,
+        numpy_2.length_buckets,
+        has_numpy_2,
         NUMPY_2,
         "`--num-batch-buckets` stops, since NumPy 2 removed a name that fairseq uses.",
     ),
     Patch(
         "fairseq.data.language_pair_dataset:np",
-        data.numpy_with_compat,
-        numpy_2,
+        numpy_2.numpy_with_compat,
+        has_numpy_2,
         NUMPY_2,
         "`--num-batch-buckets` stops, for another such name.",
     ),
     Patch(
         "fairseq.data.token_block_dataset:np",
-        data.numpy_with_compat,
-        numpy_2,
+        numpy_2.numpy_with_compat,
+        has_numpy_2,
         NUMPY_2,
         "Language modelling with `--sample-break-mode eos` stops, for the same name.",
     ),
@@ -131,7 +143,7 @@ PATCHES = (
     ),
     Patch(
         "fairseq.trainer:Trainer.train_step",
-        training.leave_out_empty_batches,
+        ranks.leave_out_empty_batches,
         always,
         EVERY,
         "With several processes, `--update-freq` above 1 and unequally many batches, the tokens of "
@@ -139,7 +151,7 @@ PATCHES = (
     ),
     Patch(
         "fairseq.trainer:Trainer.train_step",
-        training.tell_criterion_the_update,
+        progress.tell_criterion_the_update,
         always,
         EVERY,
         "The criterion does not know the number of the update, which the options "
@@ -147,7 +159,7 @@ PATCHES = (
     ),
     Patch(
         "fairseq.trainer:Trainer.begin_epoch",
-        training.tell_criterion_the_epoch,
+        progress.tell_criterion_the_epoch,
         always,
         EVERY,
         "The criterion does not know the number of the epoch, which the cross-tuning of AD-DROP "
@@ -155,7 +167,7 @@ PATCHES = (
     ),
     Patch(
         "fairseq.trainer:torch",
-        training.torch_without_gpu,
+        trainer.torch_without_gpu,
         always,
         EVERY,
         "When fp16 overflows on a machine without a GPU, training stops with `Torch not compiled "
@@ -171,7 +183,7 @@ PATCHES = (
     ),
     Patch(
         "fairseq.models.ema.ema:EMA.restore",
-        training.keep_versions_in_moving_average,
+        trainer.keep_versions_in_moving_average,
         always,
         EVERY,
         "With `--store-ema` the moving average of a Transformer with `--encoder-normalize-before` "
@@ -179,7 +191,7 @@ PATCHES = (
     ),
     Patch(
         "fairseq.trainer:Trainer._set_seed",
-        training.seed_ranks_apart,
+        ranks.seed_ranks_apart,
         always,
         EVERY,
         "All processes draw the same random numbers, so that batches of one shape get the same "
@@ -187,7 +199,7 @@ PATCHES = (
     ),
     Patch(
         "fairseq.logging.progress_bar:progress_bar",
-        training.open_log_once,
+        trainer.open_log_once,
         always,
         EVERY,
         "`--log-file` is opened again for each epoch and each validation, holds every line as "
@@ -195,7 +207,7 @@ PATCHES = (
     ),
     Patch(
         "fairseq.checkpoint_utils:load_checkpoint",
-        training.stop_at_max_update,
+        trainer.stop_at_max_update,
         always,
         EVERY,
         "A training that has reached `--max-update` makes one update more each time that it is "

@@ -7,7 +7,7 @@ from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
 from torch import Tensor
 
-from rdrop_fairseq.heads import without_replica
+from rdrop_fairseq.heads import whole_model
 from rdrop_fairseq.options import ADDROP
 from rdrop_fairseq.views.addrop import AttentionDrop
 
@@ -50,7 +50,7 @@ class ADDropCriterion(FairseqCriterion):
         """As the criterion that this one extends, in training with attention positions dropped."""
         if not model.training:
             return super().forward(model, sample, reduce=reduce)
-        inner = without_replica(model)
+        inner = whole_model(model)
         self.attention_drop.layers(inner)  # what is refused is refused now, not in a later epoch
         if not self.drops_now():
             loss, sample_size, log = super().forward(model, sample, reduce=reduce)
@@ -62,7 +62,7 @@ class ADDropCriterion(FairseqCriterion):
         return loss, sample_size, log
 
     def set_epoch(self, epoch: int) -> None:
-        """Learn the number of the epoch, which the trainer tells (``compat/training.py``)."""
+        """Learn the number of the epoch, which the trainer tells (``compat/progress.py``)."""
         self._epoch = epoch
 
     def drops_now(self) -> bool:

@@ -1,4 +1,4 @@
-"""The one way through a training pass: sample, views, model, head, loss, log."""
+"""The one way through a training pass: schedule, views, model, head, loss, log."""
 
 import logging
 
@@ -6,7 +6,7 @@ import torch
 from fairseq.criterions import FairseqCriterion
 
 from rdrop_fairseq.criterions.log import log_views
-from rdrop_fairseq.heads import LogitsHead, unwrapped
+from rdrop_fairseq.heads import Head, unwrapped
 from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights
 from rdrop_fairseq.noise import dropouts, has_shared_noise
 from rdrop_fairseq.schedule import Schedule
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class RDropCriterion(FairseqCriterion):
-    """What every criterion with views does; comes before the fairseq criterion that it extends.
+    """What every criterion with views does: a mixin, the first base before a fairseq criterion.
 
     In validation, and in an update whose schedule has no second pass, that criterion does
     everything. The sample that fairseq's trainer gives is never changed. A subclass sets the
@@ -31,7 +31,7 @@ class RDropCriterion(FairseqCriterion):
     options: tuple
     """What the criterion adds to those of the fairseq criterion that it extends."""
     unit: str = "ntokens"
-    """What has one KL, as fairseq logs how many there are."""
+    """The key of the log that counts what has one KL: ``ntokens`` or ``nsentences``."""
 
     _head = None
     _update = None
@@ -48,10 +48,13 @@ class RDropCriterion(FairseqCriterion):
             option.add_to(parser)
         super().add_args(parser)  # which adds those that are not there yet
 
-    def read_schedule(self, cfg) -> None:
-        """Set the schedule and the share. Raises ``ValueError``: some option is out of range."""
+    def check_options(self, cfg) -> None:
+        """Raise ``ValueError`` if an option is out of range."""
         for option in self.checked_options():
             option.check(getattr(cfg, option.name))
+
+    def read_schedule(self, cfg) -> None:
+        """Set the schedule and the share of the sentences that have several views."""
         self.schedule = Schedule(
             cfg.reg_alpha, cfg.rdrop_start_update, cfg.rdrop_ramp_updates, cfg.rdrop_every
         )
@@ -59,7 +62,7 @@ class RDropCriterion(FairseqCriterion):
 
     def read_loss(self, cfg) -> None:
         """Set how the loss is computed, for ``choose_head``."""
-        self.rdrop_loss = str(cfg.rdrop_loss)
+        self.implementation = str(cfg.rdrop_loss)
         self.loss_options = {
             "kernel": str(cfg.rdrop_kernel),
             "chunk_size": cfg.rdrop_chunk_size,
@@ -73,11 +76,11 @@ class RDropCriterion(FairseqCriterion):
         """
         if not model.training:
             return super().forward(model, sample, reduce=reduce)
-        if self.schedule.alpha > 0:
-            self.head(model)  # a model that is refused is refused now, not at a late start
+        # a model that is refused is refused now, not at a late start
+        head = self.head(model) if self.schedule.alpha > 0 else None
         alpha = self.alpha_now()
         if alpha > 0:
-            return self.forward_views(model, sample, alpha, reduce)
+            return self.forward_views(model, head, sample, alpha, reduce)
         loss, sample_size, logging_output = self.forward_plain(model, sample, reduce)
         logging_output.update({"kl_loss": 0, f"rdrop_{self.unit}": 0, "rdrop_alpha": 0})
         return loss, sample_size, logging_output
@@ -86,11 +89,11 @@ class RDropCriterion(FairseqCriterion):
         """As :meth:`forward`, by fairseq's criterion."""
         return super().forward(model, sample, reduce=reduce)
 
-    def forward_views(self, model, sample, alpha: float, reduce: bool):
+    def forward_views(self, model, head: Head, sample, alpha: float, reduce: bool):
         """As :meth:`forward`, where sentences have several views and the KL the weight alpha."""
         target = model.get_targets(sample, None)
-        groups = self.groups(model, sample)
-        losses = self.loss_of_groups(groups, target, alpha, reduce)
+        groups = self.run_views(model, head, sample)
+        losses = self.loss_of_groups(head, groups, target, alpha, reduce)
         logging_output = {
             **{name: value.data for name, value in losses._asdict().items()},
             **self.sizes(sample, target),
@@ -111,11 +114,14 @@ class RDropCriterion(FairseqCriterion):
             "sample_size": sample_size,
         }
 
-    def loss_of_views(self, output, target, alpha, weights: ViewWeights, reduce) -> RDropLoss:
+    def loss_of_views(
+        self, head: Head, output, target, alpha, weights: ViewWeights, reduce
+    ) -> RDropLoss:
         """The loss of what the head gives for each view.
 
         Args:
-            output: ``(M, B, T, V or H)``, logits or features by view, for ``self._head.loss``.
+            head: of the model, as :meth:`choose_head` gives it.
+            output: ``(M, B, T, V or H)``, logits or features by view, what the head makes.
             target: ``(B, T)``.
             alpha: weight of the KL.
             weights: of the views.
@@ -124,7 +130,7 @@ class RDropCriterion(FairseqCriterion):
         raise NotImplementedError
 
     def set_num_updates(self, update: int) -> None:
-        """Learn the number of the update, which the trainer tells (``compat/training.py``)."""
+        """Learn the number of the update, which the trainer tells (``compat/progress.py``)."""
         self._update = update
 
     def alpha_now(self) -> float:
@@ -136,7 +142,7 @@ class RDropCriterion(FairseqCriterion):
             )
         return self.schedule.alpha_at(self._update or 0)
 
-    def head(self, model) -> LogitsHead:
+    def head(self, model) -> Head:
         """The model's head, chosen at the first batch and again when the model no longer fits."""
         if self._head is None:
             self.check_model(model)
@@ -145,13 +151,12 @@ class RDropCriterion(FairseqCriterion):
             logger.info("R-Drop loss: %s", self._head.name)
         return self._head
 
-    def choose_head(self, model) -> LogitsHead:
+    def choose_head(self, model) -> Head:
         """The head of this model that goes with the options."""
         raise NotImplementedError
 
-    def groups(self, model, sample) -> list:
+    def run_views(self, model, head: Head, sample) -> list:
         """The views of a sample, as :class:`~rdrop_fairseq.views.repeat.Group`."""
-        head = self.head(model)
 
         def run(repeated):
             net_output = model(**repeated["net_input"], **head.model_arguments)
@@ -160,18 +165,20 @@ class RDropCriterion(FairseqCriterion):
         chosen = choose_sentences(sample["target"].size(0), self.share)
         return self.views.groups(unwrapped(model) or model, run, sample, chosen)
 
-    def loss_of_groups(self, groups, target, alpha, reduce) -> RDropLoss:
+    def loss_of_groups(self, head: Head, groups, target, alpha, reduce) -> RDropLoss:
         """Sentences with several views count with ``alpha / share``, the others without a KL.
 
         So the expected loss and its gradient are those of several views for every sentence.
         """
         parts = []
         for group in groups:
-            weights, weight = self.weights, alpha / self.share
+            group_weights, group_alpha = self.weights, alpha / self.share
             if len(group.output) == 1:
-                weights, weight = self.weights.of_one_view(), 0.0
+                group_weights, group_alpha = self.weights.of_one_view(), 0.0
             of_group = target[group.sentences]
-            parts.append(self.loss_of_views(group.output, of_group, weight, weights, reduce))
+            parts.append(
+                self.loss_of_views(head, group.output, of_group, group_alpha, group_weights, reduce)
+            )
         if reduce or len(groups) == 1:
             return RDropLoss(*map(sum, zip(*parts)))
         order = torch.cat([group.sentences for group in groups]).argsort().to(target.device)
@@ -194,7 +201,9 @@ class RDropCriterion(FairseqCriterion):
         """Correct tokens and all tokens, over every view that has a cross-entropy."""
         counts = []
         for group in groups:
-            views = [view for view, share in zip(group.output, self.weights.of_nll()) if share]
+            views = [
+                view for view, weight in zip(group.output, self.weights.nll_weights()) if weight
+            ]
             targets = target[group.sentences].repeat(len(views), 1)
             output = torch.cat(views), None
             counts.append(self.compute_accuracy(model, output, {"target": targets}))

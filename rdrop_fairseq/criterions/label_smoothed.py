@@ -40,19 +40,20 @@ class LabelSmoothedViewsCriterion(RDropCriterion, LabelSmoothedCrossEntropyCrite
             cfg.ignore_prefix_size,
             cfg.report_accuracy,
         )
+        self.check_options(cfg)
         self.read_schedule(cfg)
         self.read_loss(cfg)
 
     def choose_head(self, model):
         """The head that trains this model fastest."""
         return choose_head(
-            model, self.rdrop_loss, needs_logits=self.report_accuracy, **self.loss_options
+            model, self.implementation, needs_logits=self.report_accuracy, **self.loss_options
         )
 
-    def loss_of_views(self, output, target, alpha, weights, reduce=True):
+    def loss_of_views(self, head, output, target, alpha, weights, reduce=True):
         """The loss of the target tokens behind the prefix; with ``reduce=False`` ``(B * T,)``."""
         start = self.ignore_prefix_size
-        return self._head.loss(
+        return head.loss(
             output[:, :, start:].flatten(1, 2),
             target[:, start:].flatten(),
             alpha,

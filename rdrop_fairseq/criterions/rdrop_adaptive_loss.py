@@ -18,7 +18,7 @@ RDropAdaptiveLossConfig = config_class("RDropAdaptiveLossConfig", AdaptiveLossCo
 class RDropAdaptiveLoss(RDropCriterion, AdaptiveLoss):
     """Cross-entropy of the views and the KL between them, in the head and in each tail.
 
-    The objective, and why its KL is not that of the whole vocabulary, stand in
+    The loss, and why its KL is not that of the whole vocabulary, stand in
     ``losses/adaptive.py``.
 
     Raises:
@@ -36,6 +36,7 @@ class RDropAdaptiveLoss(RDropCriterion, AdaptiveLoss):
 
     def __init__(self, cfg, task):
         super().__init__(task, cfg.sentence_avg)
+        self.check_options(cfg)
         self.read_schedule(cfg)
         self.weights = rdrop_weights(cfg.rdrop_views)
         self.views = choose_views(cfg)
@@ -43,7 +44,7 @@ class RDropAdaptiveLoss(RDropCriterion, AdaptiveLoss):
 
     def choose_head(self, model):
         """The adaptive softmax of this model."""
-        return AdaptiveHead(model, self.rdrop_loss, **self.loss_options)
+        return AdaptiveHead(model, self.implementation, **self.loss_options)
 
     def forward(self, model, sample, reduce=True):
         """As that of the parent class, with ``nll_loss`` in the log of a plain update too."""
@@ -52,10 +53,10 @@ class RDropAdaptiveLoss(RDropCriterion, AdaptiveLoss):
             logging_output.setdefault("nll_loss", logging_output["loss"])
         return loss, sample_size, logging_output
 
-    def loss_of_views(self, output, target, alpha, weights, reduce=True):
+    def loss_of_views(self, head, output, target, alpha, weights, reduce=True):
         """The loss of the target tokens; with ``reduce=False`` ``(B * T,)``."""
         output, target = output.flatten(1, 2), target.flatten()
-        return self._head.loss(output, target, alpha, self.padding_idx, reduce, weights)
+        return head.loss(output, target, alpha, self.padding_idx, reduce, weights)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:

@@ -32,7 +32,7 @@ class RDropSentencePredictionCriterion(RDropCriterion, SentencePredictionCriteri
     Raises:
         ValueError: an option out of range, a second dropout rate with more than two passes, a
             number of classes that does not fit the labels, and in training and validation a label
-            that is none, or a classification head that the model does not have.
+            that is no class, or a classification head that the model does not have.
     """
 
     options = SENTENCES
@@ -42,6 +42,7 @@ class RDropSentencePredictionCriterion(RDropCriterion, SentencePredictionCriteri
 
     def __init__(self, cfg, task):
         super().__init__(cfg, task)
+        self.check_options(cfg)
         self.read_schedule(cfg)
         self.weights = rdrop_weights(cfg.rdrop_views)
         self.views = choose_views(cfg)
@@ -51,7 +52,7 @@ class RDropSentencePredictionCriterion(RDropCriterion, SentencePredictionCriteri
     def forward(self, model, sample, reduce=True):
         """Return the loss in nats, how many sentences (in a regression: numbers), and the log."""
         sentences.check_batch(self, model, sample, may_lack=model.training)
-        return super().forward(model, sample)  # fairseq's criterion does not heed reduce
+        return super().forward(model, sample)  # fairseq's criterion ignores reduce
 
     def forward_plain(self, model, sample, reduce):
         """One pass, in which sentences without a label count for nothing."""
@@ -88,7 +89,7 @@ class RDropSentencePredictionCriterion(RDropCriterion, SentencePredictionCriteri
                 "without --mha-reg-scale-factor and --ffn-reg-scale-factor"
             )
 
-    def loss_of_views(self, output, target, alpha, weights, reduce=True):
+    def loss_of_views(self, head, output, target, alpha, weights, reduce=True):
         """The loss of ``(M, B, C)`` logits or numbers, summed over the sentences."""
         if self.regression_target:
             return regression_loss(output, target.view(output.shape[1:]), alpha, weights)

@@ -36,7 +36,7 @@ def check_classes(task) -> None:
 
 
 def check_batch(criterion, model, sample: dict, may_lack: bool = False) -> None:
-    """Refuse a model without the classification head, and targets that are none.
+    """Refuse a model without the classification head, and invalid targets.
 
     Args:
         may_lack: whether sentences may be without a label.

@@ -6,7 +6,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 )
 
 from rdrop_fairseq.criterions.label_smoothed import LabelSmoothedViewsCriterion
-from rdrop_fairseq.losses.interface import SIMCUT as SIMCUT_WEIGHTS
+from rdrop_fairseq.losses.interface import SIMCUT_WEIGHTS
 from rdrop_fairseq.options import SIMCUT, config_class
 from rdrop_fairseq.views.repeat import RepeatedViews
 

@@ -25,14 +25,14 @@ from torch import Tensor
 
 from rdrop_fairseq.losses.fused import linear_rdrop_loss
 from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights
-from rdrop_fairseq.options import REG_ALPHA
+from rdrop_fairseq.options import ADAPTIVE_ALPHA
 
 
 def adaptive_rdrop_loss(
     features: Tensor,
     projections: list,
     target: Tensor,
-    alpha: float = REG_ALPHA.default,
+    alpha: float = ADAPTIVE_ALPHA.default,
     padding_idx: int = -100,
     reduce: bool = True,
     weights: Optional[ViewWeights] = None,
@@ -102,6 +102,6 @@ def check_target(target: Tensor, words: int, padding_idx: int) -> None:
     wrong = (target.ne(padding_idx) & ((target < 0) | (target >= words))).any()
     if wrong:
         raise ValueError(
-            f"a target is not the number of a word: they are from 0 to {words - 1} here, so make "
+            f"a target is outside the vocabulary (0 to {words - 1}): make "
             "the model with the dictionary of the data"
         )

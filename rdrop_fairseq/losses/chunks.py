@@ -18,7 +18,7 @@ CPU_BLOCK_ELEMENTS, GPU_BLOCK_ELEMENTS = 2**18, 2**24
 
 
 def tokens_in_a_chunk(
-    views: int,
+    num_views: int,
     classes: int,
     width: int,
     dtype: torch.dtype,
@@ -28,7 +28,7 @@ def tokens_in_a_chunk(
     """Target tokens whose logits fit, with what else a chunk holds, within a budget.
 
     Args:
-        views: M.
+        num_views: M.
         classes: V.
         width: H, of the features.
         dtype: of the products; in half precision the gradient of the logits is held in it, too.
@@ -39,7 +39,7 @@ def tokens_in_a_chunk(
     bits = torch.finfo(dtype).bits
     for_a_logit = (bits if bits >= 32 else 32 + bits) // 8
     for_a_feature = for_a_logit  # the operand, and its gradient in float32
-    for_a_token = views * (classes * for_a_logit + width * for_a_feature)
+    for_a_token = num_views * (classes * for_a_logit + width * for_a_feature)
     memory = (budget or (CPU_CHUNK_MIB if device.type == "cpu" else GPU_CHUNK_MIB)) * MIB
     if device.type == "cuda":
         memory = min(memory, int(free_memory(device) * SHARE_OF_FREE_MEMORY))

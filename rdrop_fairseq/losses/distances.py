@@ -2,8 +2,8 @@
 
 Needs PyTorch alone. Regression, where D is the squared error:
 
-    views = torch.stack([model(batch), model(batch)])  # (2, B): two passes, dropout on
-    total = distance_loss(views, target, alpha=1.0, distance=squared_error)
+    outputs = torch.stack([model(batch), model(batch)])  # (2, B): two passes, dropout on
+    total = distance_loss(outputs, target, alpha=1.0, distance=squared_error)
     (total.loss / len(target)).backward()
 """
 
@@ -21,7 +21,7 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 def distance_loss(
-    views: Tensor,
+    outputs: Tensor,
     target: Tensor,
     alpha: float,
     distance: Distance,
@@ -41,7 +41,7 @@ def distance_loss(
     ``fused`` are quicker and round less.
 
     Args:
-        views: ``(M, *)``, the outputs of ``M >= 2`` passes.
+        outputs: ``(M, *)``, those of ``M >= 2`` passes.
         target: what ``target_distance`` compares an output with.
         alpha: weight of the distances between views, a number, without a unit if both distances
             have the same.
@@ -62,19 +62,19 @@ def distance_loss(
         ValueError: fewer than two views, weights for another number of views, ``alpha`` out of
             range, or what the distance refuses.
     """
-    weights = chosen_weights(len(views), alpha, weights)
+    weights = chosen_weights(len(outputs), alpha, weights)
 
     def total(measure, expected, given):
         values = measure(expected, given)
         return values.sum() if reduce else values
 
-    to_target = [total(target_distance or distance, target, view) for view in views]
+    to_target = [total(target_distance or distance, target, output) for output in outputs]
     nothing = torch.zeros_like(to_target[0].detach())
     supervised = sum((a * each for a, each in zip(weights.cross_entropy, to_target) if a), nothing)
-    pairs = [(i, j) for i, j in permutations(range(len(views)), 2) if weights.kl[i][j]]
-    between = (weights.kl[i][j] * total(distance, views[i], views[j]) for i, j in pairs)
+    pairs = [(i, j) for i, j in permutations(range(len(outputs)), 2) if weights.kl[i][j]]
+    between = (weights.kl[i][j] * total(distance, outputs[i], outputs[j]) for i, j in pairs)
     between = sum(between, nothing)
-    fit = sum(share * each for share, each in zip(weights.of_nll(), to_target) if share)
+    fit = sum(w * each for w, each in zip(weights.nll_weights(), to_target) if w)
     loss = supervised + (alpha * between if alpha else 0)
     return RDropLoss(loss, fit.detach(), between.detach())
 

@@ -1,8 +1,9 @@
 """R-Drop with its gradient in closed form: the numbers of ``reference.py``, faster and smaller.
 
-``forward`` makes the gradient together with the loss, block by block, in the memory of the logits;
-``backward`` only scales it. So nothing of the size of all logits is kept for ``backward``, and the
-linear form, which makes the logits itself, never holds all of them at once.
+The forward pass makes the gradient together with the loss, block by block, in the memory of the
+logits (``of_logits.py``, ``of_features.py``); the backward pass only scales it. So nothing of the
+size of all logits is kept in between, and the linear form, which makes the logits itself, never
+holds all of them at once.
 
 Everything is *by view*: callers give ``(M, *, V)``; without the padding it is ``(M, N, V)``.
 
@@ -109,8 +110,8 @@ def linear_rdrop_loss(
     size = chunk_size or tokens_in_a_chunk(
         len(features), *weight.shape, dtype, features.device, chunk_memory
     )
-    coefficients = alpha, label_smoothing, weights
-    plan = make_plan(target, padding_idx, coefficients, reduce, kernel, size, dtype)
+    terms = alpha, label_smoothing, weights
+    plan = make_plan(target, padding_idx, terms, reduce, kernel, size, dtype)
     outcome = RDropOfFeatures.apply(features.unsqueeze(1), weight, bias, plan)
     return _without_first_dimension(outcome, reduce)
 

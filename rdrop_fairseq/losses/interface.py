@@ -19,8 +19,8 @@ class ViewWeights(NamedTuple):
     kl: tuple
     """M tuples of M numbers, zero on the diagonal."""
 
-    def of_nll(self) -> tuple:
-        """The share of each view in the negative log-likelihood that is reported."""
+    def nll_weights(self) -> tuple:
+        """The weight of each view in the negative log-likelihood that is reported."""
         total = sum(self.cross_entropy)
         if not total:
             return (1 / len(self.cross_entropy),) * len(self.cross_entropy)
@@ -37,13 +37,13 @@ class ViewWeights(NamedTuple):
 
 def rdrop_weights(num_views: int) -> ViewWeights:
     """R-Drop: every cross-entropy once, and the mean over all ordered pairs of the KL."""
-    share = 1 / (num_views * (num_views - 1))
-    views = range(num_views)
-    kl = tuple(tuple(share if i != j else 0.0 for j in views) for i in views)
+    pair_weight = 1 / (num_views * (num_views - 1))
+    numbers = range(num_views)
+    kl = tuple(tuple(pair_weight if i != j else 0.0 for j in numbers) for i in numbers)
     return ViewWeights((1.0,) * num_views, kl)
 
 
-SIMCUT = ViewWeights((1.0, 0.0), ((0.0, 1.0), (0.0, 0.0)))
+SIMCUT_WEIGHTS = ViewWeights((1.0, 0.0), ((0.0, 1.0), (0.0, 0.0)))
 """Gao et al., NAACL 2022: CE(z_1) + alpha KL(p_1 || p_2), with a gradient through both."""
 LABEL_FREE = rdrop_weights(2).label_free()
 """The KL alone: targets only say where padding is."""
@@ -88,27 +88,30 @@ def check_arguments(
     return chosen_weights(shape[0], alpha, weights)
 
 
-def chosen_weights(views: int, alpha: float, weights: Optional[ViewWeights] = None) -> ViewWeights:
-    """The weights of so many views, those of R-Drop unless others are given.
+def chosen_weights(
+    num_views: int, alpha: float, weights: Optional[ViewWeights] = None
+) -> ViewWeights:
+    """The weights of ``num_views`` views, those of R-Drop unless others are given.
 
     Raises:
         ValueError: with one sentence, if they do not fit or alpha is out of range.
     """
-    if weights is None and views < 2:
+    if weights is None and num_views < 2:
         raise ValueError("R-Drop compares views: give the logits of at least two passes")
-    if weights is not None and len(weights.cross_entropy) != views:
+    if weights is not None and len(weights.cross_entropy) != num_views:
         raise ValueError(
-            f"the weights are for {len(weights.cross_entropy)} views and the logits have {views}"
+            f"the weights are for {len(weights.cross_entropy)} views and the logits have "
+            f"{num_views}"
         )
     if isinstance(alpha, Tensor) and alpha.requires_grad:
         raise ValueError(
             "alpha (--reg-alpha) gets no gradient from the loss: give a number, or alpha.detach()"
         )
     REG_ALPHA.check(alpha)
-    return weights or rdrop_weights(views)
+    return weights or rdrop_weights(num_views)
 
 
-def padding_mask(target: Tensor, padding_idx: Optional[int]) -> Tensor:
+def is_counted(target: Tensor, padding_idx: Optional[int]) -> Tensor:
     """True where a target counts, False on padding: ``(*)`` of bool."""
     if padding_idx is None:
         return torch.ones_like(target, dtype=torch.bool)

@@ -29,7 +29,7 @@ def coefficients_like(
 
 @functools.lru_cache(maxsize=16)  # their way to a GPU is waited for, so they go there once
 def _tensors(weights: ViewWeights, dtype: torch.dtype, device: torch.device) -> tuple:
-    numbers = weights.cross_entropy, weights.of_nll(), weights.kl
+    numbers = weights.cross_entropy, weights.nll_weights(), weights.kl
     cross_entropy, nll, kl = (torch.tensor(x, dtype=dtype, device=device) for x in numbers)
     return cross_entropy.unsqueeze(1), nll.unsqueeze(1), kl
 
@@ -66,9 +66,9 @@ def loss_and_gradient_(logits: Tensor, target: Tensor, coefficients: Coefficient
     Returns:
         :class:`RDropLoss` of three ``(N,)``, in nats.
     """
-    alpha, epsilon, a, nll_share, b = coefficients
+    alpha, epsilon, a, nll_weight, b = coefficients
     classes = logits.size(-1)
-    share = epsilon / (classes - 1)
+    smoothing = epsilon / (classes - 1)
     index = target.view(1, -1, 1).expand(len(a), -1, 1)
 
     log_probs = logits.log_softmax(-1)
@@ -88,13 +88,13 @@ def loss_and_gradient_(logits: Tensor, target: Tensor, coefficients: Coefficient
         row_factor = a + alpha * (b.sum(0).unsqueeze(1) - kl_by_view)
         torch.mul(probs, row_factor.unsqueeze(-1), out=logits)
         logits.add_(weighted.sub_(mixed(b.t(), probs)), alpha=alpha)
-    if share:
-        logits.sub_(share * a.unsqueeze(-1))
-    on_target = ((epsilon + share - 1) * a).unsqueeze(-1).expand(index.shape)
+    if smoothing:
+        logits.sub_(smoothing * a.unsqueeze(-1))
+    on_target = ((epsilon + smoothing - 1) * a).unsqueeze(-1).expand(index.shape)
     logits.scatter_add_(-1, index, on_target)
-    return RDropLoss(loss, (nll_share * nll).sum(0), kl)
+    return RDropLoss(loss, (nll_weight * nll).sum(0), kl)
 
 
-def mixed(matrix: Tensor, views: Tensor) -> Tensor:
-    """``sum_j matrix[i, j] views[j]``: ``(M, ...)`` from ``(M, M)`` and ``(M, ...)``."""
-    return torch.mm(matrix, views.flatten(1)).view(views.shape)
+def mixed(matrix: Tensor, values: Tensor) -> Tensor:
+    """``sum_j matrix[i, j] values[j]``: ``(M, ...)`` from ``(M, M)`` and ``(M, ...)``."""
+    return torch.mm(matrix, values.flatten(1)).view(values.shape)

@@ -14,7 +14,7 @@ from rdrop_fairseq.losses.products import Products, Rounded, products_for
 
 
 class _Gradients(NamedTuple):
-    """What a walk makes, in float32 at least; ``None`` for what is not wanted."""
+    """The gradients that are wanted, in float32 at least; ``None`` for what is not wanted."""
 
     rows: Optional[Tensor]  # (M, N, H), of the features of the tokens that count
     weight: Optional[Tensor]  # (V, H)
@@ -25,14 +25,15 @@ class RDropOfFeatures(torch.autograd.Function):
     """The fields of the loss from features ``(M, 1, *, H)`` and projection: sums or ``(1, *)``.
 
     The gradients of weight and bias are sums over tokens, so what ``forward`` made of them serves
-    if every token's loss has the same factor, as after ``sum()``. If not, ``backward`` walks again.
+    if every token's loss has the same factor, as after ``sum()``. If not, ``backward`` computes
+    them again.
     """
 
     @staticmethod
     def forward(ctx, features, weight, bias, plan):
         operands = features, weight, bias
         ctx.plan = plan._replace(wanted=ctx.needs_input_grad[:3])
-        losses, gradients = _walk(*operands, ctx.plan)
+        losses, gradients = _by_chunk(*operands, ctx.plan)
         ctx.save_for_backward(*operands, *gradients)
         return outcome_of(ctx, losses, plan)
 
@@ -46,7 +47,7 @@ class RDropOfFeatures(torch.autograd.Function):
             of_tokens = grad_loss[plan.places]
             factor = of_tokens[:1].sum()  # 0 when no token counts
             if not of_tokens.eq(factor).all():
-                gradients = _walk(*operands, plan, token_factor=of_tokens)[1]
+                gradients = _by_chunk(*operands, plan, token_factor=of_tokens)[1]
                 grad_rows, grad_weight, grad_bias = gradients
                 factor = torch.ones_like(factor)
         grad_features = None
@@ -60,7 +61,7 @@ class RDropOfFeatures(torch.autograd.Function):
         return grad_features, grad_weight, grad_bias, None
 
 
-def _walk(features, weight, bias, plan: Plan, token_factor: Optional[Tensor] = None) -> tuple:
+def _by_chunk(features, weight, bias, plan: Plan, token_factor: Optional[Tensor] = None) -> tuple:
     """Losses ``(3, N)`` of the tokens that count, and :class:`_Gradients`.
 
     Args:
@@ -76,7 +77,7 @@ def _walk(features, weight, bias, plan: Plan, token_factor: Optional[Tensor] = N
     products = products_for(plan.dtype, weight, num_views * size)
     gradients = _no_gradients(rows, weight, plan.wanted)
     losses = rows.new_empty(3, tokens, dtype=torch.promote_types(plan.dtype, torch.float32))
-    coefficients = coefficients_like(losses, *plan.coefficients)
+    coefficients = coefficients_like(losses, *plan.terms)
     triton_kernel = triton_kernel_for(plan, losses.dtype)
     elementwise = partial(_in_triton, triton_kernel) if triton_kernel else _in_torch
     with torch.autocast(features.device.type, enabled=False):
@@ -94,7 +95,7 @@ def _walk(features, weight, bias, plan: Plan, token_factor: Optional[Tensor] = N
 
 
 def _no_gradients(rows: Tensor, weight: Tensor, wanted: tuple) -> _Gradients:
-    """Where a walk puts its gradients; those of wide features take the place of the features."""
+    """Where the gradients go; those of wide features take the place of the features."""
     dtype = torch.promote_types(rows.dtype, torch.float32)
     of_rows = rows if rows.dtype == dtype else torch.empty_like(rows, dtype=dtype)
     return _Gradients(
@@ -133,7 +134,7 @@ def _in_triton(module, logits, target, coefficients, losses, token_factor, produ
 def _add_to(
     gradients: _Gradients, chunk: slice, products: Products, of_logits: Rounded, inputs: Tensor
 ) -> None:
-    """What one chunk gives to the gradients. The inputs have served then."""
+    """Add the gradients of one chunk. The memory of the inputs may be overwritten."""
     if gradients.weight is not None:
         products.add_gradient_of_weight_(gradients.weight, of_logits, inputs)
     if gradients.bias is not None:

@@ -14,7 +14,7 @@ class RDropOfLogits(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits, plan):
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        coefficients = coefficients_like(logits.new_empty((), dtype=dtype), *plan.coefficients)
+        coefficients = coefficients_like(logits.new_empty((), dtype=dtype), *plan.terms)
         gradient = torch.empty_like(logits, dtype=dtype) if ctx.needs_input_grad[0] else None
         losses = logits.new_empty(3, len(plan.target), dtype=dtype)
         triton_kernel = triton_kernel_for(plan, dtype)

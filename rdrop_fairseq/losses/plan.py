@@ -5,7 +5,7 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.losses.interface import padding_mask
+from rdrop_fairseq.losses.interface import is_counted
 
 
 class Plan(NamedTuple):
@@ -14,7 +14,7 @@ class Plan(NamedTuple):
     target: Tensor  # (N,), of the tokens that count
     places: tuple  # 1 + D index tensors (N,): where these stand in (1, *), D dimensions of a target
     mask: Tensor  # (1, *) of bool, true there
-    coefficients: tuple  # alpha, label smoothing and the weights of the views
+    terms: tuple  # alpha, label smoothing and the weights of the views
     reduce: bool
     kernel: str
     chunk_size: Optional[int] = None
@@ -30,7 +30,7 @@ class Plan(NamedTuple):
 def make_plan(target: Tensor, padding_idx: Optional[int], *others) -> Plan:
     """Find the tokens that count; here the host waits for the device, and nowhere else."""
     target = target.unsqueeze(0)  # another dimension, for a target without any
-    mask = padding_mask(target, padding_idx)
+    mask = is_counted(target, padding_idx)
     places = mask.nonzero(as_tuple=True)
     return Plan(target[places], places, mask, *others)
 

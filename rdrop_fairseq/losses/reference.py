@@ -13,7 +13,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights, check_arguments, padding_mask
+from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights, check_arguments, is_counted
 from rdrop_fairseq.options import LABEL_SMOOTHING, REG_ALPHA
 
 
@@ -57,7 +57,7 @@ def rdrop_loss(
             ``label_smoothing`` out of range.
     """
     weights = check_arguments(logits.shape, target, alpha, label_smoothing, weights)
-    mask = padding_mask(target, padding_idx)
+    mask = is_counted(target, padding_idx)
     log_probs = log_softmax(logits.masked_fill(~mask.unsqueeze(-1), 0))
     index = target.where(mask, torch.zeros_like(target)).expand(log_probs.shape[:-1])
     nll = -log_probs.gather(-1, index.unsqueeze(-1)).squeeze(-1)
@@ -65,7 +65,7 @@ def rdrop_loss(
     kl = weighted_kl(log_probs, weights.kl)
     weighted = (a * view for a, view in zip(weights.cross_entropy, smoothed) if a)
     cross_entropy = sum(weighted, torch.zeros_like(kl))
-    nll = sum(share * view for share, view in zip(weights.of_nll(), nll))
+    nll = sum(weight * view for weight, view in zip(weights.nll_weights(), nll))
     each = cross_entropy + (alpha * kl if alpha else 0), nll.detach(), kl.detach()
     zero = each[0].new_zeros(())
     each = [torch.where(mask, values, zero) for values in each]
@@ -84,12 +84,12 @@ def label_smoothed(nll: Tensor, negative_sum: Tensor, epsilon: float, classes: i
     Args:
         nll: negative log-probability of the target.
         negative_sum: negative sum of the log-probabilities of all classes, the same shape.
-        epsilon: the smoothing mass; with 0 an impossible class (infinite ``negative_sum``) is none
-            of its business.
+        epsilon: the smoothing mass; with 0 an impossible class (infinite ``negative_sum``) does
+            not count.
         classes: how many classes there are.
     """
-    share = epsilon / (classes - 1)
-    return (1 - epsilon - share) * nll + share * negative_sum if epsilon else nll
+    smoothing = epsilon / (classes - 1)
+    return (1 - epsilon - smoothing) * nll + smoothing * negative_sum if epsilon else nll
 
 
 def weighted_kl(log_probs: Tensor, weights: tuple) -> Tensor:

@@ -50,13 +50,13 @@ def losses_and_gradient(
         dtype: of the gradient.
         token_factor: ``(N,)``, what each token's gradient is multiplied by.
     """
-    views, tokens, classes = logits.shape
+    num_views, tokens, classes = logits.shape
     alpha, epsilon, cross_entropy, nll, kl = coefficients
     numbers = classes, float(alpha), epsilon, epsilon / (classes - 1)
     weights = cross_entropy.contiguous(), nll.contiguous(), kl.contiguous()
-    sizes = {"VIEWS": views, "PADDED": triton.next_power_of_2(views), "HAS_KL": alpha > 0}
+    sizes = {"VIEWS": num_views, "PADDED": triton.next_power_of_2(num_views), "HAS_KL": alpha > 0}
     losses = logits.new_empty(3, tokens)
-    lse, kl_by_view = logits.new_empty(2, views, tokens)
+    lse, kl_by_view = logits.new_empty(2, num_views, tokens)
     largest = logits.new_empty(tokens)
     _losses[(tokens,)](
         *(logits, target, *weights, losses, lse, kl_by_view, largest, tokens, *numbers),
@@ -65,7 +65,7 @@ def losses_and_gradient(
     factor = logits.new_ones(tokens) if token_factor is None else token_factor.to(logits.dtype)
     scale, undo = logits.new_ones(()), None
     if dtype == torch.float16:
-        scale = scale_for_float16((largest * factor.abs()).max(), views * tokens)
+        scale = scale_for_float16((largest * factor.abs()).max(), num_views * tokens)
         undo = 1 / scale
     out = logits if dtype == logits.dtype else torch.empty_like(logits, dtype=dtype)
     _gradient[(tokens, triton.cdiv(classes, BLOCK))](
@@ -83,8 +83,9 @@ def _times(factor, value):
 
 @triton.jit
 def _losses(
-    logits, target, cross_entropy, nll_share, kl_weights, losses, lse, kl_by_view, largest_gradient,
-    tokens, classes, alpha, epsilon, share,
+    logits, target, cross_entropy, nll_weight, kl_weights,
+    losses, lse, kl_by_view, largest_gradient,
+    tokens, classes, alpha, epsilon, smoothing,
     VIEWS: tl.constexpr, PADDED: tl.constexpr, HAS_KL: tl.constexpr, SMOOTHED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -126,7 +127,7 @@ def _losses(
     nll = log_sum - tl.load(rows + label, is_view, 0.0)
     smoothed = nll
     if SMOOTHED:
-        smoothed = (1 - epsilon - share) * nll + share * (classes * log_sum - plain_sum)
+        smoothed = (1 - epsilon - smoothing) * nll + smoothing * (classes * log_sum - plain_sum)
     a = tl.load(cross_entropy + view, is_view, 0.0)
     loss = tl.sum(_times(a, smoothed), 0)
 
@@ -146,7 +147,7 @@ def _losses(
                     is_view[:, None] & is_view[None, :], 0.0)  # fmt: skip
         bound += alpha * (2 * tl.sum(c, 1) + tl.abs(kl_i) + furthest_i)
     tl.store(losses + token, loss)
-    tl.store(losses + tokens + token, tl.sum(tl.load(nll_share + view, is_view, 0.0) * nll, 0))
+    tl.store(losses + tokens + token, tl.sum(tl.load(nll_weight + view, is_view, 0.0) * nll, 0))
     tl.store(losses + 2 * tokens + token, kl)
     tl.store(lse + view * tokens + token, log_sum, is_view)
     tl.store(kl_by_view + view * tokens + token, kl_i, is_view)
@@ -156,7 +157,7 @@ def _losses(
 @triton.jit
 def _gradient(
     logits, target, cross_entropy, kl_weights, lse, kl_by_view, factor, scale, out,
-    tokens, classes, alpha, epsilon, share,
+    tokens, classes, alpha, epsilon, smoothing,
     VIEWS: tl.constexpr, PADDED: tl.constexpr, HAS_KL: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The gradient of one token at some classes, times its factor and the scale of all."""
@@ -188,6 +189,6 @@ def _gradient(
         of_view = tl.load(kl_by_view + view * tokens + token, is_view, 0.0)
         gradient += alpha * (p * (c - of_view)[:, None] + _times(p, excess) - others)
     label = tl.load(target + token)
-    gradient -= a[:, None] * tl.where(place == label, 1 - epsilon, share)[None, :]
+    gradient -= a[:, None] * tl.where(place == label, 1 - epsilon, smoothing)[None, :]
     gradient *= tl.load(factor + token) * tl.load(scale)
     tl.store(out + tile, gradient, shown)

@@ -10,7 +10,7 @@ from typing import Callable, NamedTuple
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.heads import without_replica
+from rdrop_fairseq.heads import whole_model
 from rdrop_fairseq.views.attention import masked, own_path, recorded
 from rdrop_fairseq.views.attribution import gradients, integrated_gradient, kept_positions
 from rdrop_fairseq.views.passes import TwoPasses
@@ -167,9 +167,9 @@ class AttributedViews(TwoPasses):
     def check(self, model, share) -> None:
         """As that of the parent class, and of the attention."""
         super().check(model, share)
-        self.drop.layers(without_replica(model))
+        self.drop.layers(whole_model(model))
 
     def second_pass(self, model, sample):
         """After a pass that finds the positions."""
-        inner = without_replica(model)
+        inner = whole_model(model)
         return self.drop.dropped(inner, partial(self.scores, inner, sample))

@@ -27,7 +27,7 @@ def attention_mask(
         p: share of the keys of each row that are candidates, rounded up.
         q: probability with which a candidate is dropped.
         is_key: bool, false on padding; a shape that broadcasts to that of ``attention``, such as
-            ``(B, 1, 1, S)``. All positions by itself.
+            ``(B, 1, 1, S)``. All positions by default.
 
     Returns:
         ``(..., T, S)`` of bool, true where a position stays. The graph stays, and no parameter

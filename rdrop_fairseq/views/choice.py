@@ -40,6 +40,6 @@ def refuse_idle(cfg) -> None:
     for option in ATTENTION_DROP:
         if getattr(cfg, option.name) != option.default:
             raise ValueError(
-                f"{option.flag} does nothing by itself: give {AttributedViews.option}, too, or "
+                f"{option.flag} does nothing alone: give {AttributedViews.option}, too, or "
                 "train without it"
             )

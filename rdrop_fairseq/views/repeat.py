@@ -90,14 +90,14 @@ def repeat_sample(sample: dict, repeats: Union[int, Tensor] = 2) -> dict:
 
     Returns:
         A new sample in which every tensor whose first dimension is the batch, ``(B, ...)``, is
-        ``(M * B, ...)``, also inside dicts, lists and tuples. All else is the same object:
+        ``(B * M, ...)``, also inside dicts, lists and tuples. All else is the same object:
         ``None``, numbers (``ntokens`` stays that of one view), tensors of another length.
     """
     return _repeat_rows(sample, sample["target"].size(0), repeats)
 
 
 def split_views(rows: Tensor, num_views: int = 2) -> Tensor:
-    """The rows ``(M * B, ...)`` of a repeated sample by view: ``(M, B, ...)``. No copy is made."""
+    """The rows ``(B * M, ...)`` of a repeated sample by view: ``(M, B, ...)``. No copy is made."""
     return rows.unflatten(0, (-1, num_views)).transpose(0, 1)
 
 

@@ -19,7 +19,7 @@ PATHS = "auto", "reference"
 
 def numbers(model, criterion, sample, path):
     criterion = copy.copy(criterion)
-    criterion.rdrop_loss, criterion._head = path, None
+    criterion.implementation, criterion._head = path, None
     before = copy.deepcopy(model.state_dict())
     model.zero_grad()
     torch.manual_seed(2)

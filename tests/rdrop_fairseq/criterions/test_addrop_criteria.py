@@ -395,7 +395,7 @@ def test_a_second_view_of_addrop_is_refused_beside_others(transformer, arguments
 
 @pytest.mark.parametrize("argument", ["--addrop-p=0.6", "--addrop-attribution=random"])
 def test_options_of_addrop_are_refused_where_they_would_do_nothing(transformer, argument):
-    with pytest.raises(ValueError, match="does nothing by itself: give --rdrop-second-view addrop"):
+    with pytest.raises(ValueError, match="does nothing alone: give --rdrop-second-view addrop"):
         transformer(argument)
 
 

@@ -195,8 +195,10 @@ def test_two_accumulated_batches_give_the_sum_of_their_gradients(transformer):
 )
 def test_the_size_of_chunks_reaches_the_loss(transformer, monkeypatch, option, expected):
     sizes = []
-    walk = of_features._walk
-    monkeypatch.setattr(of_features, "_walk", lambda *a: sizes.append(a[-1].chunk_size) or walk(*a))
+    by_chunk = of_features._by_chunk
+    monkeypatch.setattr(
+        of_features, "_by_chunk", lambda *a: sizes.append(a[-1].chunk_size) or by_chunk(*a)
+    )
     monkeypatch.setattr(fused, "tokens_in_a_chunk", lambda *sizes: 10 * sizes[-1])
     setup = transformer(option)
     setup.model.train()

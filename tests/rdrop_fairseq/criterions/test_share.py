@@ -241,10 +241,14 @@ def test_the_expected_loss_and_gradient_are_those_of_rdrop(transformer, monkeypa
     expected = draws(whole, 100)
     assert errors(draws(part, 200), expected).max() < 4
     of_share = RDropCriterion.loss_of_groups
-    for broken in (
-        lambda self, groups, target, alpha, reduce: of_share(self, groups, target, alpha / 2, True),
-        lambda self, groups, target, alpha, reduce: of_share(self, groups[:1], target, alpha, True),
-    ):
+
+    def with_half_of_alpha(self, head, groups, target, alpha, reduce):
+        return of_share(self, head, groups, target, alpha / 2, reduce)
+
+    def without_sentences_of_one_view(self, head, groups, target, alpha, reduce):
+        return of_share(self, head, groups[:1], target, alpha, reduce)
+
+    for broken in (with_half_of_alpha, without_sentences_of_one_view):
         monkeypatch.setattr(RDropCriterion, "loss_of_groups", broken)
         assert errors(draws(part, 50), expected)[:2].max() > 6
     monkeypatch.setattr(RDropCriterion, "loss_of_groups", of_share)

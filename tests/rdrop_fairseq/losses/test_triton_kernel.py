@@ -8,7 +8,7 @@ from helpers.constants import PAD
 
 from rdrop_fairseq.losses import kernel
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
-from rdrop_fairseq.losses.interface import SIMCUT, ViewWeights, rdrop_weights
+from rdrop_fairseq.losses.interface import SIMCUT_WEIGHTS, ViewWeights, rdrop_weights
 from rdrop_fairseq.losses.reference import rdrop_loss
 
 if importlib.util.find_spec("triton") is None:
@@ -19,7 +19,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 INFINITY = float("inf")
 UNEVEN = ViewWeights((1.0, 0.0, 0.5), ((0, 0.2, 0.0), (0.7, 0, 0.1), (0.3, 0.4, 0)))
 WEIGHTS = {"two": rdrop_weights(2), "three": rdrop_weights(3), "five": rdrop_weights(5)}
-WEIGHTS.update(simcut=SIMCUT, uneven=UNEVEN)
+WEIGHTS.update(simcut=SIMCUT_WEIGHTS, uneven=UNEVEN)
 
 
 @pytest.fixture(autouse=True)

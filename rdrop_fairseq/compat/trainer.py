@@ -1,29 +1,9 @@
-"""Training: several processes, fp16 without a GPU, moving average, last update, log file."""
+"""Faults of the trainer: moving average, fp16 on a CPU, last update, log file."""
 
 import functools
 import logging
 import os
 import types
-
-from fairseq import utils
-
-
-def leave_out_empty_batches(train_step):
-    """Every fairseq forgets the tokens of a rank whose last batch of an update is empty.
-
-    That is the end of an epoch with ``--update-freq`` above 1, when the ranks have unequally many
-    batches. The gradient, divided by too few tokens, is then too large. A rank with nothing but
-    empty batches is no problem. In fully sharded training every rank has to make each pass, since
-    the others wait for it: there nothing is left out.
-    """
-
-    @functools.wraps(train_step)
-    def train_step_of_batches(trainer, samples, *args, **kwargs):
-        if not trainer.is_fsdp:
-            samples = [sample for sample in samples if sample] or samples[:1]
-        return train_step(trainer, samples, *args, **kwargs)
-
-    return train_step_of_batches
 
 
 def keep_versions_in_moving_average(restore):
@@ -40,58 +20,6 @@ def keep_versions_in_moving_average(restore):
         return restore(ema, {**versions, **state_dict}, *args, **kwargs)
 
     return restore_with_versions
-
-
-def seed_ranks_apart(set_seed):
-    """Every fairseq seeds all ranks alike before an update.
-
-    Batches of one shape would then get the same dropout masks on every rank. The ranks' seeds lie
-    2**24 apart, further than a training has updates; the first rank keeps fairseq's. In fully
-    sharded training all ranks have to draw the same layers to drop, and fairseq's seeds stay.
-    """
-
-    @functools.wraps(set_seed)
-    def set_seed_of_rank(trainer):
-        set_seed(trainer)
-        rank = trainer.data_parallel_rank
-        if rank > 0 and not trainer.is_fsdp:
-            seed = trainer.cfg.common.seed + trainer.get_num_updates()
-            utils.set_torch_seed(seed + (rank << 24))
-
-    return set_seed_of_rank
-
-
-def tell_criterion_the_update(train_step):
-    """fairseq tells the number of the update to the model only, never to the criterion.
-
-    Every task passes here, also one with a ``train_step`` of its own. All batches of one update
-    have the same number, and a resumed training goes on with it.
-    """
-
-    @functools.wraps(train_step)
-    def train_step_with_number(trainer, samples, *args, **kwargs):
-        criterion = trainer.get_criterion()
-        if hasattr(criterion, "set_num_updates"):
-            criterion.set_num_updates(trainer.get_num_updates())
-        return train_step(trainer, samples, *args, **kwargs)
-
-    return train_step_with_number
-
-
-def tell_criterion_the_epoch(begin_epoch):
-    """fairseq tells the number of the epoch to the task only, never to the criterion.
-
-    It begins every epoch here, on every rank, and so the rest of one after a resume.
-    """
-
-    @functools.wraps(begin_epoch)
-    def begin_epoch_with_number(trainer, epoch):
-        criterion = trainer.get_criterion()
-        if hasattr(criterion, "set_epoch"):
-            criterion.set_epoch(epoch)
-        return begin_epoch(trainer, epoch)
-
-    return begin_epoch_with_number
 
 
 def torch_without_gpu(torch):
