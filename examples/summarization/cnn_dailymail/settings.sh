@@ -39,7 +39,7 @@ optimization=(
 )
 plain_criterion=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
 rdrop_criterion=(--criterion rdrop_label_smoothed_cross_entropy --label-smoothing 0.1)
-alpha=0.7                         # weight of the KL
+rdrop_alpha=0.7                   # weight of the KL
 max_updates=20000
 validation=(--keep-last-epochs 2) # ours
 
