@@ -5,8 +5,7 @@
 . "$lib/lock.sh"
 . "$lib/signals.sh"
 
-# The installation of scripts/install.sh, unless a virtual environment is active.
-if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
+use_installation
 
 # A benchmark is a folder with corpus.json or, in a task that has none, with settings.sh.
 benchmarks=$(
@@ -32,11 +31,6 @@ read_arguments() {
     declare_options
     parse_options "$@"
     check_out
-}
-
-need_program() {
-    command -v "$1" >/dev/null ||
-        die "$1 is not installed here: run bash $repo/scripts/install.sh first"
 }
 
 # The two languages of the benchmark.

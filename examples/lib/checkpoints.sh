@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # A run and its checkpoints, which may have been cut short.
 
-# $run in $out, which a training has begun
+# $run must be named, and be a run in $out.
 need_run() {
     [ -n "$run" ] || refuse "name the RUN to evaluate"
     [ -d "$out/$run" ] || die "there is no run $out/$run: train it with train.sh, or give --out"

@@ -19,6 +19,16 @@ die() { echo "$program: $*" >&2; exit 1; }
 refuse() { echo "$program: $*; see --help." >&2; exit 2; }
 there() { [ -e "$1" ] && say "already there: $1"; }
 
+# Uses the installation of scripts/install.sh, unless a virtual environment is active.
+use_installation() {
+    if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
+}
+
+need_program() {
+    command -v "$1" >/dev/null ||
+        die "$1 is not installed here: run bash $repo/scripts/install.sh first"
+}
+
 # $out, which becomes a part of what fairseq is given.
 check_out() {
     case $out in

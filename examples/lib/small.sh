@@ -7,8 +7,7 @@
 . "$lib/lock.sh"
 . "$lib/signals.sh"
 
-# The installation of scripts/install.sh, unless a virtual environment is active.
-if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
+use_installation
 
 usage() {
     cat <<END
@@ -22,12 +21,11 @@ END
 }
 
 small_run() {
-    option seeds N 3 "how many"
+    option seeds N 3 "how many seeds"
     option out DIR "$repo/runs/small" "where everything goes"
     parse_options "$@"
     check_out
-    command -v fairseq-train >/dev/null ||
-        die "fairseq-train is not installed here: run bash $repo/scripts/install.sh first"
+    need_program fairseq-train
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
     mkdir -p "$out"
     hold "$out/.$(basename "$task").lock" "$(results)"
