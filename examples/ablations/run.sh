@@ -98,7 +98,7 @@ prepare_interface() {
             --size "$bpe_size" --out "$folder/subwords"
     there "$folder/binarized" ||
         binarize "$folder/subwords" en "$lang" "$folder/binarized" "$folder/preprocess.log" ||
-        die "fairseq-preprocess failed; $folder/preprocess.log says why"
+        die_of_preprocessing "$folder/preprocess.log"
 }
 
 # As many workers as jobs; who is free takes the next training.

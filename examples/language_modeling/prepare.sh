@@ -3,6 +3,7 @@
 set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
+. "$lib/binarize.sh"
 
 usage() {
     cat <<END
@@ -53,7 +54,7 @@ binarize_text() {
     rm -rf "$out/binarized.tmp"
     supervise fairseq-preprocess --only-source --trainpref "${texts[0]}" --validpref "${texts[1]}" \
         --testpref "${texts[2]}" --destdir "$out/binarized.tmp" --workers "$workers" \
-        >"$out/preprocess.log" 2>&1 || die "fairseq-preprocess failed; $out/preprocess.log says why"
+        >"$out/preprocess.log" 2>&1 || die_of_preprocessing "$out/preprocess.log"
     mv "$out/binarized.tmp" "$out/binarized"
 }
 

@@ -55,7 +55,7 @@ binarize_all() {
     [ ! -e "$out/dict.txt" ] || dictionary=(--srcdict "$out/dict.txt")
     rm -f "$out/preprocess.log"
     binarize_sentences "$out/subwords" "$out/binarized" "$out/preprocess.log" "$regression" \
-        "${dictionary[@]}" || die "fairseq-preprocess failed; $out/preprocess.log says why"
+        "${dictionary[@]}" || die_of_preprocessing "$out/preprocess.log"
 }
 
 main "$@"

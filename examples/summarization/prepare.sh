@@ -63,7 +63,7 @@ binarize_once() {
     rm -f "$out/preprocess.log"
     binarize "$out/subwords" "$source_language" "$target_language" "$out/binarized" \
         "$out/preprocess.log" --workers "$workers" "$@" ||
-        die "fairseq-preprocess failed; $out/preprocess.log says why"
+        die_of_preprocessing "$out/preprocess.log"
 }
 
 main "$@"

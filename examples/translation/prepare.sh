@@ -91,7 +91,7 @@ binarize_subwords() {
     mv "$out/manifest.json.tmp" "$out/manifest.json"
     rm -rf "$out/preprocess.log" "$out/binarized-bidirectional" # which had another dictionary
     binarize "$out/subwords" "$source" "$target" "$out/binarized" "$out/preprocess.log" \
-        --workers "$workers" || die_of_preprocessing
+        --workers "$workers" || die_of_preprocessing "$out/preprocess.log"
 }
 
 # Each side has the text of both languages; the dictionary is that of one direction, so that a model
@@ -107,10 +107,8 @@ binarize_both_directions() {
     done
     binarize "$texts" "$source" "$target" "$out/binarized-bidirectional" "$out/preprocess.log" \
         --testpref '' --srcdict "$out/binarized/dict.$source.txt" --workers "$workers" ||
-        die_of_preprocessing
+        die_of_preprocessing "$out/preprocess.log"
     rm -r "$texts"
 }
-
-die_of_preprocessing() { die "fairseq-preprocess failed; $out/preprocess.log says why"; }
 
 main "$@"
