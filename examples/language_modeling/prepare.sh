@@ -4,6 +4,7 @@ set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
 . "$lib/binarize.sh"
+. "$lib/published.sh"
 
 usage() {
     cat <<END
@@ -27,18 +28,13 @@ main() {
     need_program fairseq-preprocess
     mkdir -p "$out"
     hold "$out/.lock" "$out"
-    if [ ${#published[@]} -gt 0 ]; then check_published; else make_text; fi
+    if [ ${#published[@]} -gt 0 ]; then take_published; else make_text; fi
     there "$out/binarized" || binarize_text
     say "prepared: $out/binarized"
 }
 
-check_published() {
-    local file
-    for file in "${published[@]}"; do
-        [ -n "$orig" ] && [ -e "$orig/$file" ] ||
-            die "$benchmark is made of published files ($source_of_files): give --orig the folder" \
-                "that has ${published[*]}"
-    done
+take_published() {
+    need_published
     texts=("${published[@]/#/$orig/}")
 }
 

@@ -4,6 +4,7 @@ set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
 . "$lib/binarize.sh"
+. "$lib/published.sh"
 
 usage() {
     cat <<END
@@ -43,12 +44,7 @@ prepare_headlines() {
 }
 
 prepare_published() {
-    local file
-    for file in "${published[@]}"; do
-        [ -n "$orig" ] && [ -e "$orig/$file" ] ||
-            die "$benchmark is made of published files (see examples/summarization/README.md):" \
-                "give --orig the folder that has ${published[*]}"
-    done
+    need_published
     there "$out/subwords" ||
         supervise python "$repo/scripts/gpt2_subwords.py" --orig "$orig" --workers "$workers" \
             --out "$out/subwords"

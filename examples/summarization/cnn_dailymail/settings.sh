@@ -4,6 +4,7 @@
 
 # The text: articles and highlights, cased and not tokenized
 published=({train,val,test}.{source,target} encoder.json vocab.bpe dict.txt bart.large/model.pt)
+source_of_files="see examples/summarization/README.md"
 source_language=source
 target_language=target
 
