@@ -92,7 +92,7 @@ prepare_interface() {
     lang=${lang%-*}
     there "$folder/corpus" ||
         supervise python "$repo/scripts/home_assistant_corpus.py" --lang "$lang" \
-            --wheel "$out/homeassistant-2026.2.3.whl" --out "$folder/corpus" --train-pairs "${1##*-}"
+            --wheel "$out/$home_assistant_wheel" --out "$folder/corpus" --train-pairs "${1##*-}"
     there "$folder/subwords" ||
         supervise python "$repo/scripts/subwords.py" --corpus "$folder/corpus" --langs en "$lang" \
             --size "$bpe_size" --out "$folder/subwords"

@@ -42,7 +42,7 @@ make_text() {
     texts=("$out"/corpus/{train,valid,test}.en)
     there "$out/corpus" ||
         supervise python "$repo/scripts/interface_text.py" text \
-            --wheel "${orig:-$out/orig}/homeassistant-2026.2.3.whl" --out "$out/corpus"
+            --wheel "${orig:-$out/orig}/$home_assistant_wheel" --out "$out/corpus"
 }
 
 binarize_text() {

@@ -35,7 +35,7 @@ main() {
 
 make_interface_strings() {
     supervise python "$repo/scripts/string_kinds.py" --out "$out/subwords" --size "$bpe_size" \
-        --wheel "${orig:-$out/orig}/homeassistant-2026.2.3.whl"
+        --wheel "${orig:-$out/orig}/$home_assistant_wheel"
 }
 
 make_glue() {

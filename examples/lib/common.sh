@@ -11,6 +11,9 @@ task=$(cd "$(dirname "$0")" && pwd) # the folder of the program: translation, su
 lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(cd "$lib/../.." && pwd)
 
+# The interface strings of this wheel are the text of several examples.
+home_assistant_wheel=homeassistant-2026.2.3.whl
+
 # Threads that wait for each other by spinning make a busy machine many times slower.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 

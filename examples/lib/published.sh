@@ -2,7 +2,7 @@
 # The published files of a benchmark, which nothing here downloads. Of its settings.sh:
 #
 #   published         array of their names; empty where pip can fetch the text
-#   source_of_files   where they are from
+#   source_of_files   where to get them
 
 need_published() {
     local file

@@ -35,7 +35,7 @@ main() {
 prepare_headlines() {
     there "$out/corpus" ||
         supervise python "$repo/scripts/interface_text.py" headlines \
-            --wheel "${orig:-$out/orig}/homeassistant-2026.2.3.whl" --out "$out/corpus"
+            --wheel "${orig:-$out/orig}/$home_assistant_wheel" --out "$out/corpus"
     there "$out/subwords" ||
         supervise python "$repo/scripts/subwords.py" --corpus "$out/corpus" \
             --langs "$source_language" "$target_language" --size "$bpe_size" --workers "$workers" \

@@ -77,7 +77,7 @@ read_options() {
     mkdir -p "$out" || die "name another folder with --out"
     out=$(cd "$out" && pwd)
     check_out
-    wheel=$out/homeassistant-2026.2.3.whl
+    wheel=$out/$home_assistant_wheel
     work=$out/en-$lang${smoke:+-smoke}
     log=$work/quickstart.log
 }
