@@ -29,7 +29,7 @@ main() {
     mkdir -p "$out"
     hold "$out/.lock" "$out"
     if [ ${#published[@]} -gt 0 ]; then take_published; else make_text; fi
-    there "$out/binarized" || binarize_text
+    already_made "$out/binarized" || binarize_text
     say "prepared: $out/binarized"
 }
 
@@ -40,7 +40,7 @@ take_published() {
 
 make_text() {
     texts=("$out"/corpus/{train,valid,test}.en)
-    there "$out/corpus" ||
+    already_made "$out/corpus" ||
         supervise python "$repo/scripts/interface_text.py" text \
             --wheel "${orig:-$out/orig}/$home_assistant_wheel" --out "$out/corpus"
 }

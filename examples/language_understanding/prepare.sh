@@ -28,8 +28,8 @@ main() {
     need_program fairseq-preprocess
     mkdir -p "$out"
     hold "$out/.lock" "$out"
-    there "$out/subwords" || "make_$corpus"
-    there "$out/binarized" || binarize_all
+    already_made "$out/subwords" || "make_$corpus"
+    already_made "$out/binarized" || binarize_all
     say "prepared: $out/binarized"
 }
 

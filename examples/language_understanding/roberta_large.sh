@@ -36,4 +36,4 @@ validation=(
     --best-checkpoint-metric accuracy --maximize-best-checkpoint-metric
     --no-epoch-checkpoints
 )
-evaluated=valid
+default_subset=valid

@@ -9,7 +9,7 @@ use_installation
 
 # A benchmark is a folder with corpus.json or, in a task that has none, with settings.sh.
 benchmarks=$(
-    cd "$task"
+    cd "$task_dir"
     shopt -s nullglob
     found=(*/corpus.json)
     [ ${#found[@]} -gt 0 ] || found=(*/settings.sh)
@@ -24,8 +24,8 @@ read_arguments() {
     else
         check_value "the first argument, the benchmark," "${benchmarks// /|}" "${1-}"
         benchmark=$1
-        table=$task/$benchmark/corpus.json
-        . "$task/$benchmark/settings.sh"
+        corpus_table=$task_dir/$benchmark/corpus.json
+        . "$task_dir/$benchmark/settings.sh"
         shift
     fi
     declare_options
@@ -38,7 +38,7 @@ read_languages() {
     need_program python
     read -r source target < <(python -c '
 import json, sys
-print(*json.load(open(sys.argv[1]))["languages"])' "$table")
+print(*json.load(open(sys.argv[1]))["languages"])' "$corpus_table")
 }
 
 # keep_settings FILE SETTINGS ADVICE: notes the settings, or refuses others than were noted.

@@ -7,7 +7,7 @@ if [ "${BASH_VERSINFO[0]}${BASH_VERSINFO[1]}" -lt 44 ]; then
 fi
 
 program=$(basename "$0")
-task=$(cd "$(dirname "$0")" && pwd) # the folder of the program: translation, summarization, ...
+task_dir=$(cd "$(dirname "$0")" && pwd) # the folder of the program: translation, summarization, ...
 lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(cd "$lib/../.." && pwd)
 
@@ -20,7 +20,7 @@ export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 say() { echo "==> $*"; }
 die() { echo "$program: $*" >&2; exit 1; }
 refuse() { echo "$program: $*; see --help." >&2; exit 2; }
-there() { [ -e "$1" ] && say "already there: $1"; }
+already_made() { [ -e "$1" ] && say "already there: $1"; }
 
 # Uses the installation of scripts/install.sh, unless a virtual environment is active.
 use_installation() {

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # What evaluate.sh shares in every task but translation, which has its own: a run, its best checkpoint, and the scores of a test set.
 #
-#   evaluated   the set that is evaluated unless --subset names one (test); a setting
+#   default_subset   a setting: the set that is evaluated unless --subset names one (test)
 
 . "$lib/checkpoints.sh"
 . "$lib/device.sh"
 
 declare_options() {
     argument run
-    option subset 'test|valid' "${evaluated-test}" "the sentences to evaluate"
+    option subset 'test|valid' "${default_subset-test}" "the sentences to evaluate"
     flag cpu "on the CPU, even where there is a GPU"
     option out DIR "$repo/runs/$benchmark" "the folder that prepare.sh made"
 }

@@ -11,7 +11,7 @@ use_installation
 
 usage() {
     cat <<END
-Usage: bash examples/$(basename "$task")/small.sh [OPTIONS]
+Usage: bash examples/$(basename "$task_dir")/small.sh [OPTIONS]
 
 Prepares ${small_benchmarks[*]}, trains without and with R-Drop, evaluates on the test set
 and prints mean and standard deviation over the seeds. What is done already is not done again.
@@ -28,7 +28,7 @@ small_run() {
     need_program fairseq-train
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
     mkdir -p "$out"
-    hold "$out/.$(basename "$task").lock" "$(results)"
+    hold "$out/.$(basename "$task_dir").lock" "$(results)"
     local benchmark seed
     for benchmark in "${small_benchmarks[@]}"; do step prepare.sh "$benchmark"; done
     for ((seed = 1; seed <= seeds; seed++)); do
@@ -37,9 +37,9 @@ small_run() {
     python "$repo/scripts/trials.py" table "$(results)"
 }
 
-results() { echo "$out/$(basename "$task").csv"; }
+results() { echo "$out/$(basename "$task_dir").csv"; }
 
-step() { supervise bash "$task/$1" "$2" --out "$out/$2" "${@:3}"; }
+step() { supervise bash "$task_dir/$1" "$2" --out "$out/$2" "${@:3}"; }
 
 # compare BENCHMARK SEED: the trainings; a task that has other ones redefines it.
 compare() {

@@ -3,7 +3,7 @@
 
 usage() {
     cat <<END
-Usage: bash examples/$(basename "$task")/train.sh $benchmark [OPTIONS] [-- ARGUMENTS OF fairseq-train]
+Usage: bash examples/$(basename "$task_dir")/train.sh $benchmark [OPTIONS] [-- ARGUMENTS OF fairseq-train]
 
 Trains with R-Drop on what prepare.sh made; an interrupted training continues.
 The benchmarks are ${benchmarks// /, }.

@@ -33,10 +33,10 @@ main() {
 }
 
 prepare_headlines() {
-    there "$out/corpus" ||
+    already_made "$out/corpus" ||
         supervise python "$repo/scripts/interface_text.py" headlines \
             --wheel "${orig:-$out/orig}/$home_assistant_wheel" --out "$out/corpus"
-    there "$out/subwords" ||
+    already_made "$out/subwords" ||
         supervise python "$repo/scripts/subwords.py" --corpus "$out/corpus" \
             --langs "$source_language" "$target_language" --size "$bpe_size" --workers "$workers" \
             --out "$out/subwords"
@@ -45,7 +45,7 @@ prepare_headlines() {
 
 prepare_published() {
     need_published
-    there "$out/subwords" ||
+    already_made "$out/subwords" ||
         supervise python "$repo/scripts/gpt2_subwords.py" --orig "$orig" --workers "$workers" \
             --out "$out/subwords"
     binarize_once --srcdict "$orig/dict.txt"
@@ -54,7 +54,7 @@ prepare_published() {
 }
 
 binarize_once() {
-    there "$out/binarized" && return
+    already_made "$out/binarized" && return
     say "binarizing"
     rm -f "$out/preprocess.log"
     binarize "$out/subwords" "$source_language" "$target_language" "$out/binarized" \
