@@ -5,32 +5,29 @@ set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$repository"
 
+. examples/lib/options.sh
+
+refuse() { echo "gpu.sh: $*; see --help" >&2; exit 2; }
+
 usage() {
     cat <<END
-Usage: bash benchmarks/gpu.sh [--tiny] [--multi30k DIR] [--out DIR]
+Usage: bash benchmarks/gpu.sh [OPTIONS]
 
 In the activated environment, runs the tests marked gpu, times the loss head and whole updates in fp16
 and bf16, finds how many tokens fit, and trains Multi30k plain and with R-Drop: at most 25 minutes on
 one GPU, without a network. Rows go to benchmarks/results.csv, the tables to the section "On a GPU" of
 benchmarks/README.md.
 
-  --tiny          tiny sizes on the CPU, to try this script: rows and tables go to --out alone
-  --multi30k DIR  the archives of Multi30k (default ../shared/data/multi30k)
-  --out DIR       logs of the steps and trained models (default runs/gpu)
+$(describe_options)
 END
 }
 
-tiny='' out=$repository/runs/gpu multi30k=$repository/../shared/data/multi30k
-while [ $# -gt 0 ]; do
-    case $1 in
-        --tiny) tiny=1 ;;
-        --multi30k) multi30k=${2:?--multi30k needs a folder} && shift ;;
-        --out) out=${2:?--out needs a folder} && shift ;;
-        -h | --help) usage && exit ;;
-        *) echo "gpu.sh: unknown argument '$1'; see --help" >&2 && exit 2 ;;
-    esac
-    shift
-done
+flag tiny "try this script on the CPU, in tiny sizes: rows and tables go to --out alone"
+option multi30k DIR "$repository/../shared/data/multi30k" "folder with the archives of Multi30k"
+option out DIR "$repository/runs/gpu" "where the logs of the steps and the trained models go"
+parse_options "$@"
+[ -n "$multi30k" ] || refuse "--multi30k needs a folder"
+[ -n "$out" ] || refuse "--out needs a folder"
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 

@@ -7,8 +7,8 @@ set -euo pipefail
 . "$lib/device.sh"
 . "$lib/memory.sh"
 . "$lib/checkpoints.sh"
-. "$task/settings.sh"
-. "$task/training.sh"
+. "$task_dir/settings.sh"
+. "$task_dir/training.sh"
 
 usage() {
     cat <<END
@@ -26,7 +26,7 @@ read_options() {
     option only GLOB '*' "run rows of such a name alone, as 'alpha-*' or 'interface-es-5000/*'"
     option jobs N '' "trainings at the same time (one a GPU or, without any, one a core)"
     option orig DIR '' "take the archives of Multi30k from DIR; they are downloaded otherwise"
-    option rows FILE "$task/rows.txt" "the table of the trainings"
+    option rows FILE "$task_dir/rows.txt" "the table of the trainings"
     option bpe_size N "$bpe_size" "pieces of sentencepiece"
     flag cpu "train on the CPU, even where there is a GPU"
     option out DIR "$repo/runs/ablations" "where everything goes"
@@ -90,15 +90,15 @@ get_archives() {
 prepare_interface() {
     local folder=$out/$1 lang=${1#interface-}
     lang=${lang%-*}
-    there "$folder/corpus" ||
+    already_made "$folder/corpus" ||
         supervise python "$repo/scripts/home_assistant_corpus.py" --lang "$lang" \
-            --wheel "$out/homeassistant-2026.2.3.whl" --out "$folder/corpus" --train-pairs "${1##*-}"
-    there "$folder/subwords" ||
+            --wheel "$out/$home_assistant_wheel" --out "$folder/corpus" --train-pairs "${1##*-}"
+    already_made "$folder/subwords" ||
         supervise python "$repo/scripts/subwords.py" --corpus "$folder/corpus" --langs en "$lang" \
             --size "$bpe_size" --out "$folder/subwords"
-    there "$folder/binarized" ||
+    already_made "$folder/binarized" ||
         binarize "$folder/subwords" en "$lang" "$folder/binarized" "$folder/preprocess.log" ||
-        die "fairseq-preprocess failed; $folder/preprocess.log says why"
+        die_of_preprocessing "$folder/preprocess.log"
 }
 
 # As many workers as jobs; who is free takes the next training.

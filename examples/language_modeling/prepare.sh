@@ -3,6 +3,8 @@
 set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
+. "$lib/binarize.sh"
+. "$lib/published.sh"
 
 usage() {
     cat <<END
@@ -26,26 +28,21 @@ main() {
     need_program fairseq-preprocess
     mkdir -p "$out"
     hold "$out/.lock" "$out"
-    if [ ${#published[@]} -gt 0 ]; then check_published; else make_text; fi
-    there "$out/binarized" || binarize_text
+    if [ ${#published[@]} -gt 0 ]; then take_published; else make_text; fi
+    already_made "$out/binarized" || binarize_text
     say "prepared: $out/binarized"
 }
 
-check_published() {
-    local file
-    for file in "${published[@]}"; do
-        [ -n "$orig" ] && [ -e "$orig/$file" ] ||
-            die "$benchmark is made of published files ($source_of_files): give --orig the folder" \
-                "that has ${published[*]}"
-    done
+take_published() {
+    need_published
     texts=("${published[@]/#/$orig/}")
 }
 
 make_text() {
     texts=("$out"/corpus/{train,valid,test}.en)
-    there "$out/corpus" ||
+    already_made "$out/corpus" ||
         supervise python "$repo/scripts/interface_text.py" text \
-            --wheel "${orig:-$out/orig}/homeassistant-2026.2.3.whl" --out "$out/corpus"
+            --wheel "${orig:-$out/orig}/$home_assistant_wheel" --out "$out/corpus"
 }
 
 binarize_text() {
@@ -53,7 +50,7 @@ binarize_text() {
     rm -rf "$out/binarized.tmp"
     supervise fairseq-preprocess --only-source --trainpref "${texts[0]}" --validpref "${texts[1]}" \
         --testpref "${texts[2]}" --destdir "$out/binarized.tmp" --workers "$workers" \
-        >"$out/preprocess.log" 2>&1 || die "fairseq-preprocess failed; $out/preprocess.log says why"
+        >"$out/preprocess.log" 2>&1 || die_of_preprocessing "$out/preprocess.log"
     mv "$out/binarized.tmp" "$out/binarized"
 }
 

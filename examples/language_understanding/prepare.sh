@@ -28,14 +28,14 @@ main() {
     need_program fairseq-preprocess
     mkdir -p "$out"
     hold "$out/.lock" "$out"
-    there "$out/subwords" || "make_$corpus"
-    there "$out/binarized" || binarize_all
+    already_made "$out/subwords" || "make_$corpus"
+    already_made "$out/binarized" || binarize_all
     say "prepared: $out/binarized"
 }
 
 make_interface_strings() {
     supervise python "$repo/scripts/string_kinds.py" --out "$out/subwords" --size "$bpe_size" \
-        --wheel "${orig:-$out/orig}/homeassistant-2026.2.3.whl"
+        --wheel "${orig:-$out/orig}/$home_assistant_wheel"
 }
 
 make_glue() {
@@ -55,7 +55,7 @@ binarize_all() {
     [ ! -e "$out/dict.txt" ] || dictionary=(--srcdict "$out/dict.txt")
     rm -f "$out/preprocess.log"
     binarize_sentences "$out/subwords" "$out/binarized" "$out/preprocess.log" "$regression" \
-        "${dictionary[@]}" || die "fairseq-preprocess failed; $out/preprocess.log says why"
+        "${dictionary[@]}" || die_of_preprocessing "$out/preprocess.log"
 }
 
 main "$@"

@@ -29,11 +29,11 @@ optimization=(
     --threshold-loss-scale 1      # [R-Drop]
     --fp16-scale-window 128       # [R-Drop]
 )
-alpha=1                           # [R-Drop] the default of their criterion; they chose it by task
+rdrop_alpha=1                     # [R-Drop] the default of their criterion; they chose it by task
 plain_criterion=(--criterion sentence_prediction)
 rdrop_criterion=(--criterion rdrop_sentence_prediction)
 validation=(
     --best-checkpoint-metric accuracy --maximize-best-checkpoint-metric
     --no-epoch-checkpoints
 )
-evaluated=valid
+default_subset=valid

@@ -19,6 +19,7 @@ END
 
 declare_options() {
     option train_set RUN train "what to train on: train-N has N labels, semi-N also the rest without"
+    method_options
     training_options
 }
 

@@ -5,12 +5,11 @@
 . "$lib/lock.sh"
 . "$lib/signals.sh"
 
-# The installation of scripts/install.sh, unless a virtual environment is active.
-if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
+use_installation
 
 # A benchmark is a folder with corpus.json or, in a task that has none, with settings.sh.
 benchmarks=$(
-    cd "$task"
+    cd "$task_dir"
     shopt -s nullglob
     found=(*/corpus.json)
     [ ${#found[@]} -gt 0 ] || found=(*/settings.sh)
@@ -25,8 +24,8 @@ read_arguments() {
     else
         check_value "the first argument, the benchmark," "${benchmarks// /|}" "${1-}"
         benchmark=$1
-        table=$task/$benchmark/corpus.json
-        . "$task/$benchmark/settings.sh"
+        corpus_table=$task_dir/$benchmark/corpus.json
+        . "$task_dir/$benchmark/settings.sh"
         shift
     fi
     declare_options
@@ -34,17 +33,12 @@ read_arguments() {
     check_out
 }
 
-need_program() {
-    command -v "$1" >/dev/null ||
-        die "$1 is not installed here: run bash $repo/scripts/install.sh first"
-}
-
 # The two languages of the benchmark.
 read_languages() {
     need_program python
     read -r source target < <(python -c '
 import json, sys
-print(*json.load(open(sys.argv[1]))["languages"])' "$table")
+print(*json.load(open(sys.argv[1]))["languages"])' "$corpus_table")
 }
 
 # keep_settings FILE SETTINGS ADVICE: notes the settings, or refuses others than were noted.

@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # Makes what fairseq reads: dictionaries and binarized text.
 
+# die_of_preprocessing LOG
+die_of_preprocessing() { die "fairseq-preprocess failed; $1 says why"; }
+
 # binarize SUBWORDS SOURCE TARGET OUT LOG [ARGUMENTS OF fairseq-preprocess]
 binarize() {
     rm -rf "$4.tmp" &&

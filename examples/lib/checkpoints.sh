@@ -1,5 +1,17 @@
 # shellcheck shell=bash
-# The checkpoints of a training that was cut short.
+# A run and its checkpoints, which may have been cut short.
+
+# $run must be named, and be a run in $out.
+need_run() {
+    [ -n "$run" ] || refuse "name the RUN to evaluate"
+    [ -d "$out/$run" ] || die "there is no run $out/$run: train it with train.sh, or give --out"
+}
+
+# need_checkpoint FILE [WHAT ELSE HELPS]
+need_checkpoint() {
+    [ -e "$1" ] || die "there is no $1: has the training come to its first validation?"
+    is_whole "$1" || die "$1 is cut short or damaged: continue its training with train.sh${2-}"
+}
 
 # Whether a checkpoint is there to its end, and each byte as it was written.
 is_whole() {

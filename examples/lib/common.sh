@@ -7,9 +7,12 @@ if [ "${BASH_VERSINFO[0]}${BASH_VERSINFO[1]}" -lt 44 ]; then
 fi
 
 program=$(basename "$0")
-task=$(cd "$(dirname "$0")" && pwd) # the folder of the program: translation, summarization, ...
+task_dir=$(cd "$(dirname "$0")" && pwd) # the folder of the program: translation, summarization, ...
 lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(cd "$lib/../.." && pwd)
+
+# The interface strings of this wheel are the text of several examples.
+home_assistant_wheel=homeassistant-2026.2.3.whl
 
 # Threads that wait for each other by spinning make a busy machine many times slower.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
@@ -17,7 +20,17 @@ export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 say() { echo "==> $*"; }
 die() { echo "$program: $*" >&2; exit 1; }
 refuse() { echo "$program: $*; see --help." >&2; exit 2; }
-there() { [ -e "$1" ] && say "already there: $1"; }
+already_made() { [ -e "$1" ] && say "already there: $1"; }
+
+# Uses the installation of scripts/install.sh, unless a virtual environment is active.
+use_installation() {
+    if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
+}
+
+need_program() {
+    command -v "$1" >/dev/null ||
+        die "$1 is not installed here: run bash $repo/scripts/install.sh first"
+}
 
 # $out, which becomes a part of what fairseq is given.
 check_out() {

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # What evaluate.sh shares in every task but translation, which has its own: a run, its best checkpoint, and the scores of a test set.
 #
-#   evaluated   the set that is evaluated unless --subset names one (test); a setting
+#   default_subset   a setting: the set that is evaluated unless --subset names one (test)
 
 . "$lib/checkpoints.sh"
 . "$lib/device.sh"
 
 declare_options() {
     argument run
-    option subset 'test|valid' "${evaluated-test}" "the sentences to evaluate"
+    option subset 'test|valid' "${default_subset-test}" "the sentences to evaluate"
     flag cpu "on the CPU, even where there is a GPU"
     option out DIR "$repo/runs/$benchmark" "the folder that prepare.sh made"
 }
@@ -17,13 +17,9 @@ declare_options() {
 # a line, which go to $out/$run/SUBSET.scores too.
 evaluate_run() {
     read_arguments "$@"
-    [ -n "$run" ] || refuse "name the RUN to evaluate"
-    [ -d "$out/$run" ] || die "there is no run $out/$run: train it with train.sh, or give --out"
+    need_run
     checkpoint_file=$out/$run/checkpoint_best.pt
-    [ -e "$checkpoint_file" ] ||
-        die "there is no $checkpoint_file: has the training come to its first validation?"
-    is_whole "$checkpoint_file" ||
-        die "$checkpoint_file is cut short or damaged: continue its training with train.sh"
+    need_checkpoint "$checkpoint_file"
     local log=$out/$run/$subset.log
     if [ "$log" -nt "$checkpoint_file" ]; then
         say "already there: $log"

@@ -18,7 +18,7 @@ share_batches() {
     if [ $((update_freq % all_processes)) != 0 ]; then
         die "$all_processes processes cannot share an update of $update_freq x $max_tokens tokens:" \
             "give --processes a divisor of $update_freq, or set max_tokens and update_freq in" \
-            "$task/$benchmark/settings.sh"
+            "$task_dir/$benchmark/settings.sh"
     fi
     update_freq_each=$((update_freq / all_processes))
 }

@@ -7,12 +7,11 @@
 . "$lib/lock.sh"
 . "$lib/signals.sh"
 
-# The installation of scripts/install.sh, unless a virtual environment is active.
-if [ -z "${VIRTUAL_ENV:-}" ] && [ -d "$repo/.venv/bin" ]; then PATH=$repo/.venv/bin:$PATH; fi
+use_installation
 
 usage() {
     cat <<END
-Usage: bash examples/$(basename "$task")/small.sh [OPTIONS]
+Usage: bash examples/$(basename "$task_dir")/small.sh [OPTIONS]
 
 Prepares ${small_benchmarks[*]}, trains without and with R-Drop, evaluates on the test set
 and prints mean and standard deviation over the seeds. What is done already is not done again.
@@ -22,15 +21,14 @@ END
 }
 
 small_run() {
-    option seeds N 3 "how many"
+    option seeds N 3 "how many seeds"
     option out DIR "$repo/runs/small" "where everything goes"
     parse_options "$@"
     check_out
-    command -v fairseq-train >/dev/null ||
-        die "fairseq-train is not installed here: run bash $repo/scripts/install.sh first"
+    need_program fairseq-train
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
     mkdir -p "$out"
-    hold "$out/.$(basename "$task").lock" "$(results)"
+    hold "$out/.$(basename "$task_dir").lock" "$(results)"
     local benchmark seed
     for benchmark in "${small_benchmarks[@]}"; do step prepare.sh "$benchmark"; done
     for ((seed = 1; seed <= seeds; seed++)); do
@@ -39,9 +37,9 @@ small_run() {
     python "$repo/scripts/trials.py" table "$(results)"
 }
 
-results() { echo "$out/$(basename "$task").csv"; }
+results() { echo "$out/$(basename "$task_dir").csv"; }
 
-step() { supervise bash "$task/$1" "$2" --out "$out/$2" "${@:3}"; }
+step() { supervise bash "$task_dir/$1" "$2" --out "$out/$2" "${@:3}"; }
 
 # compare BENCHMARK SEED: the trainings; a task that has other ones redefines it.
 compare() {

@@ -3,7 +3,7 @@
 #
 #   task_flags, model, optimization, validation   arrays of arguments of fairseq-train
 #   plain_criterion, rdrop_criterion              arrays, without --reg-alpha
-#   alpha, max_tokens, update_freq, max_updates
+#   rdrop_alpha, max_tokens, update_freq, max_updates
 #   run_prefix   what the name of a run begins with, where it is not given; may be unset
 #
 # A program calls read_arguments and train_benchmark; in between it may change what the settings say. One
@@ -12,33 +12,16 @@
 . "$lib/device.sh"
 . "$lib/processes.sh"
 . "$lib/run_folder.sh"
+. "$lib/training_options.sh"
 
-usage() {
-    cat <<END
-Usage: bash examples/$(basename "$task")/train.sh $benchmark [OPTIONS] [-- ARGUMENTS OF fairseq-train]
-
-Trains with R-Drop on what prepare.sh made; an interrupted training continues.
-The benchmarks are ${benchmarks// /, }.
-
-$(describe_options)
-
-An update is made of ${max_tokens-max_tokens} tokens x ${update_freq-update_freq}, however many processes share them.
-END
+declare_options() {
+    method_options
+    training_options
 }
 
-declare_options() { training_options; }
-
-training_options() {
-    flag baseline "without R-Drop, everything else equal"
-    option alpha X "${alpha-}" "weight of the KL"
-    option seed N 1 "random seed"
-    option max_updates N "${max_updates-}" "how long to train"
-    option precision 'fp16|bf16|fp32' '' "of the computation (fp16 on a GPU, else fp32)"
-    flag cpu "train on the CPU, even where there is a GPU"
-    option processes N '' "one for each GPU (as many GPUs as can share an update)"
-    option name RUN '' "name of the run's folder (rdrop-alpha${alpha:-A}-seed1 or baseline-seed1)"
-    option out DIR "$repo/runs/$benchmark" "the folder that prepare.sh made"
-    pass_on extra
+method_options() {
+    flag baseline "train without R-Drop, everything else equal"
+    option alpha X "${rdrop_alpha-}" "weight of the KL"
 }
 
 train_benchmark() {

@@ -4,6 +4,7 @@ set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
 . "$lib/binarize.sh"
+. "$lib/published.sh"
 
 usage() {
     cat <<END
@@ -32,10 +33,10 @@ main() {
 }
 
 prepare_headlines() {
-    there "$out/corpus" ||
+    already_made "$out/corpus" ||
         supervise python "$repo/scripts/interface_text.py" headlines \
-            --wheel "${orig:-$out/orig}/homeassistant-2026.2.3.whl" --out "$out/corpus"
-    there "$out/subwords" ||
+            --wheel "${orig:-$out/orig}/$home_assistant_wheel" --out "$out/corpus"
+    already_made "$out/subwords" ||
         supervise python "$repo/scripts/subwords.py" --corpus "$out/corpus" \
             --langs "$source_language" "$target_language" --size "$bpe_size" --workers "$workers" \
             --out "$out/subwords"
@@ -43,13 +44,8 @@ prepare_headlines() {
 }
 
 prepare_published() {
-    local file
-    for file in "${published[@]}"; do
-        [ -n "$orig" ] && [ -e "$orig/$file" ] ||
-            die "$benchmark is made of published files (see examples/summarization/README.md):" \
-                "give --orig the folder that has ${published[*]}"
-    done
-    there "$out/subwords" ||
+    need_published
+    already_made "$out/subwords" ||
         supervise python "$repo/scripts/gpt2_subwords.py" --orig "$orig" --workers "$workers" \
             --out "$out/subwords"
     binarize_once --srcdict "$orig/dict.txt"
@@ -58,12 +54,12 @@ prepare_published() {
 }
 
 binarize_once() {
-    there "$out/binarized" && return
+    already_made "$out/binarized" && return
     say "binarizing"
     rm -f "$out/preprocess.log"
     binarize "$out/subwords" "$source_language" "$target_language" "$out/binarized" \
         "$out/preprocess.log" --workers "$workers" "$@" ||
-        die "fairseq-preprocess failed; $out/preprocess.log says why"
+        die_of_preprocessing "$out/preprocess.log"
 }
 
 main "$@"

@@ -33,9 +33,8 @@ declare_options() {
 
 main() {
     read_arguments "$@"
-    [ -n "$run" ] || refuse "name the RUN to evaluate"
+    need_run
     need_program fairseq-generate
-    [ -d "$out/$run" ] || die "there is no run $out/$run: train it with train.sh, or give --out"
     read_direction
     choose_checkpoint
     log=$out/$run/generate-$subset-$checkpoint-beam$beam-lenpen$lenpen.log
@@ -82,9 +81,7 @@ choose_checkpoint() {
         python "$repo/scripts/average_checkpoints.py" --inputs "$out/$run/checkpoint_best.pt" \
             --ema --out "$checkpoint_file"
     fi
-    [ -e "$checkpoint_file" ] || die "there is no $checkpoint_file: has the training come to its first validation?"
-    is_whole "$checkpoint_file" ||
-        die "$checkpoint_file is cut short or damaged: continue its training with train.sh, or give --average"
+    need_checkpoint "$checkpoint_file" ", or give --average"
 }
 
 translate() {

@@ -45,10 +45,10 @@ main() {
 
     refuse_other_settings
     get_archives
-    there "$out/corpus" || make_corpus
-    there "$out/subwords" || split_into_subwords
-    there "$out/binarized" || binarize_subwords
-    [ -z "$bidirectional" ] || there "$out/binarized-bidirectional" || binarize_both_directions
+    already_made "$out/corpus" || make_corpus
+    already_made "$out/subwords" || split_into_subwords
+    already_made "$out/binarized" || binarize_subwords
+    [ -z "$bidirectional" ] || already_made "$out/binarized-bidirectional" || binarize_both_directions
     say "prepared: $out/binarized, made as $out/manifest.json says"
 }
 
@@ -69,12 +69,12 @@ refuse_other_settings() {
 get_archives() {
     [ -z "$orig" ] || return 0
     orig=$out/orig
-    [ -e "$out/corpus" ] || supervise python "$repo/scripts/download.py" --corpus "$table" --to "$orig"
+    [ -e "$out/corpus" ] || supervise python "$repo/scripts/download.py" --corpus "$corpus_table" --to "$orig"
 }
 
 make_corpus() {
     say "tokenizing"
-    supervise python "$repo/scripts/prepare_corpus.py" --corpus "$table" --orig "$orig" \
+    supervise python "$repo/scripts/prepare_corpus.py" --corpus "$corpus_table" --orig "$orig" \
         --out "$out/corpus" "${corpus_settings[@]}" "${held_out[@]}" --workers "$workers"
 }
 
@@ -91,7 +91,7 @@ binarize_subwords() {
     mv "$out/manifest.json.tmp" "$out/manifest.json"
     rm -rf "$out/preprocess.log" "$out/binarized-bidirectional" # which had another dictionary
     binarize "$out/subwords" "$source" "$target" "$out/binarized" "$out/preprocess.log" \
-        --workers "$workers" || die_of_preprocessing
+        --workers "$workers" || die_of_preprocessing "$out/preprocess.log"
 }
 
 # Each side has the text of both languages; the dictionary is that of one direction, so that a model
@@ -107,10 +107,8 @@ binarize_both_directions() {
     done
     binarize "$texts" "$source" "$target" "$out/binarized-bidirectional" "$out/preprocess.log" \
         --testpref '' --srcdict "$out/binarized/dict.$source.txt" --workers "$workers" ||
-        die_of_preprocessing
+        die_of_preprocessing "$out/preprocess.log"
     rm -r "$texts"
 }
-
-die_of_preprocessing() { die "fairseq-preprocess failed; $out/preprocess.log says why"; }
 
 main "$@"

@@ -9,7 +9,7 @@ set -euo pipefail
 . "$lib/lock.sh"
 . "$lib/memory.sh"
 . "$lib/signals.sh"
-. "$task/quickstart/settings.sh"
+. "$task_dir/quickstart/settings.sh"
 
 log=/dev/null # until it is known where everything goes
 
@@ -77,7 +77,7 @@ read_options() {
     mkdir -p "$out" || die "name another folder with --out"
     out=$(cd "$out" && pwd)
     check_out
-    wheel=$out/homeassistant-2026.2.3.whl
+    wheel=$out/$home_assistant_wheel
     work=$out/en-$lang${smoke:+-smoke}
     log=$work/quickstart.log
 }
@@ -123,12 +123,12 @@ corpus_program() {
 }
 
 make_corpus() {
-    there "$work/corpus" ||
+    already_made "$work/corpus" ||
         shown corpus_program --out "$work/corpus" ${corpus_pairs:+--limit "$corpus_pairs"}
-    there "$work/subwords" ||
+    already_made "$work/subwords" ||
         shown python "$repo/scripts/subwords.py" --corpus "$work/corpus" \
             --langs en "$lang" --size "$bpe_size" --out "$work/subwords"
-    there "$work/binarized" ||
+    already_made "$work/binarized" ||
         binarize "$work/subwords" en "$lang" "$work/binarized" "$log"
 }
 
@@ -140,7 +140,7 @@ train() {
     local folder updates total
     folder=$(folder_of "$1")
     shift
-    if there "$folder/model.pt"; then
+    if already_made "$folder/model.pt"; then
         rm -f "$folder"/checkpoint*.pt # had it been killed before they were removed
         return
     fi
@@ -189,7 +189,7 @@ calculate() { awk "BEGIN { print $1 }"; }
 translate() {
     local folder
     folder=$(folder_of "$1")
-    there "$folder/generate.log" && return
+    already_made "$folder/generate.log" && return
     supervise fairseq-generate "$work/binarized" --user-dir "$repo/rdrop_fairseq" \
         --source-lang en --target-lang "$lang" --path "$folder/model.pt" \
         "${search[@]}" --remove-bpe sentencepiece --max-tokens 4000 \

@@ -7,43 +7,26 @@ set -euo pipefail
 . "$lib/memory.sh"
 . "$lib/processes.sh"
 . "$lib/run_folder.sh"
-
-usage() {
-    cat <<END
-Usage: bash examples/translation/train.sh $benchmark [OPTIONS] [-- ARGUMENTS OF fairseq-train]
-
-Trains with R-Drop on what prepare.sh made; an interrupted training continues.
-The benchmarks are ${benchmarks// /, }.
-
-$(describe_options)
-
-An update is made of ${max_tokens-max_tokens} tokens x ${update_freq-update_freq}, however many processes share them.
-END
-}
+. "$lib/training_options.sh"
 
 declare_options() {
-    flag baseline "plain label smoothing, everything else equal"
-    flag simcut "SimCut in place of R-Drop"
-    option alpha X '' "weight of the KL (${rdrop_alpha-A}, SimCut ${simcut_alpha-A})"
+    flag baseline "train with plain label smoothing, everything else equal"
+    flag simcut "train with SimCut in place of R-Drop"
+    option alpha X '' "weight of the KL${rdrop_alpha:+ ($rdrop_alpha, SimCut $simcut_alpha)}"
     option schedule 'paper|late' paper \
-        "the KL from the first update on, or after ${late_start-L}% of the updates"
-    option seed N 1 "random seed"
+        "paper: the KL from the first update on; late: only after ${late_start:-a share}${late_start:+%} of the updates"
     flag reverse "translate in the other direction"
-    flag bidirectional "both directions at once, on what prepare.sh --bidirectional made"
+    flag bidirectional "train both directions at once, on what prepare.sh --bidirectional made"
     option from RUN '' "start with the parameters of the best checkpoint of this run"
     option ema X '' "keep a moving average of the parameters with this decay, for evaluate.sh --ema"
-    option max_updates N "${max_updates-}" "how long to train"
-    option precision 'fp16|bf16|fp32' '' "of the computation (fp16 on a GPU, else fp32)"
-    flag cpu "train on the CPU, even where there is a GPU"
-    option processes N '' "on this machine, one for each GPU (as many GPUs as can share an update)"
-    option nodes N 1 "machines, each of which runs this script"
-    option node_rank R 0 "the number of this machine, from 0"
+    training_options
+    option nodes N 1 "number of machines, each of which runs this script"
+    option node_rank R 0 "number of this machine, counted from 0"
     option master HOST:PORT localhost:29500 "the first machine, and a free port there"
-    option name RUN '' "name of the run's folder (rdrop-alpha${rdrop_alpha-A}-seed1, baseline-seed1, ...)"
-    option out DIR "$repo/runs/$benchmark" "the folder that prepare.sh made"
-    pass_on extra
 }
 
+# read_arguments (lib/benchmark.sh) sources the benchmark's settings.sh and calls declare_options. The
+# choose_* functions set the variables that begin_run and train use.
 main() {
     read_arguments "$@"
     check_name

@@ -36,7 +36,7 @@ optimization=(
 )
 plain_criterion=(--criterion label_smoothed_cross_entropy)       # smoothing 0: cross-entropy
 rdrop_criterion=(--criterion rdrop_label_smoothed_cross_entropy)
-alpha=1                           # weight of the KL; as for Wikitext-103
+rdrop_alpha=1                     # weight of the KL; as for Wikitext-103
 max_updates=300
 validation=(--no-epoch-checkpoints)
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # As interface_text, with adaptive inputs and softmax, tied as in transformer_lm_wiki103.
 
-. "$task/interface_text/settings.sh"
+. "$task_dir/interface_text/settings.sh"
 
 model=(
     --arch transformer_lm

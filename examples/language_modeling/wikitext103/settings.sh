@@ -34,7 +34,7 @@ optimization=(
 )
 plain_criterion=(--criterion label_smoothed_cross_entropy)       # smoothing 0: cross-entropy
 rdrop_criterion=(--criterion rdrop_label_smoothed_cross_entropy)
-alpha=1                           # weight of the KL
+rdrop_alpha=1                     # weight of the KL
 max_updates=50000
 validation=(--keep-last-epochs 2) # ours
 

@@ -33,7 +33,7 @@ optimization=(
 )
 plain_criterion=(--criterion adaptive_loss)
 rdrop_criterion=(--criterion rdrop_adaptive_loss)
-alpha=1                           # weight of the KL
+rdrop_alpha=1                     # weight of the KL
 max_updates=320000                # theirs without R-Drop: 286,000
 validation=(--keep-last-epochs 2) # ours
 

@@ -43,7 +43,7 @@ optimization=(
 declare -gA updates_of=([train-300]=150 [train-1000]=200 [train]=800 [semi-300]=300 [semi-1000]=300)
 plain_criterion=(--criterion sentence_prediction)
 rdrop_criterion=(--criterion rdrop_sentence_prediction)
-alpha=1                           # weight of the KL
+rdrop_alpha=1                     # weight of the KL
 validation=(
     --best-checkpoint-metric accuracy --maximize-best-checkpoint-metric
     --batch-size-valid 256

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # MRPC of GLUE. [R-Drop] is the source that ../roberta_large.sh names.
 
-. "$task/roberta_large.sh"
+. "$task_dir/roberta_large.sh"
 glue_task=MRPC
 task_flags+=(--num-classes 2)
 update_freq=2                     # [R-Drop] batches of 8 sentences an update

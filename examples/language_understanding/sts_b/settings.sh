@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # STS-B of GLUE. [R-Drop] is the source that ../roberta_large.sh names.
 
-. "$task/roberta_large.sh"
+. "$task_dir/roberta_large.sh"
 glue_task=STS-B
 task_flags+=(--num-classes 1)
 update_freq=2                     # [R-Drop] batches of 8 sentences an update

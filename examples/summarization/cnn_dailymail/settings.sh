@@ -4,6 +4,7 @@
 
 # The text: articles and highlights, cased and not tokenized
 published=({train,val,test}.{source,target} encoder.json vocab.bpe dict.txt bart.large/model.pt)
+source_of_files="see examples/summarization/README.md"
 source_language=source
 target_language=target
 
@@ -39,7 +40,7 @@ optimization=(
 )
 plain_criterion=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
 rdrop_criterion=(--criterion rdrop_label_smoothed_cross_entropy --label-smoothing 0.1)
-alpha=0.7                         # weight of the KL
+rdrop_alpha=0.7                   # weight of the KL
 max_updates=20000
 validation=(--keep-last-epochs 2) # ours
 

@@ -43,7 +43,7 @@ optimization=(
 )
 plain_criterion=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
 rdrop_criterion=(--criterion rdrop_label_smoothed_cross_entropy --label-smoothing 0.1)
-alpha=0.7                         # weight of the KL; as for CNN/DailyMail
+rdrop_alpha=0.7                   # weight of the KL; as for CNN/DailyMail
 max_updates=400
 validation=(--no-epoch-checkpoints)
 
