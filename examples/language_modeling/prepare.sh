@@ -44,7 +44,7 @@ check_published() {
 make_text() {
     texts=("$out"/corpus/{train,valid,test}.en)
     there "$out/corpus" ||
-        supervise python "$repo/scripts/interface_text.py" text \
+        supervise python "$repo/scripts/prepare_interface_text.py" text \
             --wheel "${orig:-$out/orig}/homeassistant-2026.2.3.whl" --out "$out/corpus"
 }
 

@@ -33,7 +33,7 @@ main() {
 
 prepare_headlines() {
     there "$out/corpus" ||
-        supervise python "$repo/scripts/interface_text.py" headlines \
+        supervise python "$repo/scripts/prepare_interface_text.py" headlines \
             --wheel "${orig:-$out/orig}/homeassistant-2026.2.3.whl" --out "$out/corpus"
     there "$out/subwords" ||
         supervise python "$repo/scripts/subwords.py" --corpus "$out/corpus" \
@@ -50,7 +50,7 @@ prepare_published() {
                 "give --orig the folder that has ${published[*]}"
     done
     there "$out/subwords" ||
-        supervise python "$repo/scripts/gpt2_subwords.py" --orig "$orig" --workers "$workers" \
+        supervise python "$repo/scripts/encode_gpt2.py" --orig "$orig" --workers "$workers" \
             --out "$out/subwords"
     binarize_once --srcdict "$orig/dict.txt"
     cp "$orig/bart.large/model.pt" "$out/pretrained.pt.tmp"
