@@ -54,7 +54,7 @@ grid() {
             addrop "addrop-p$p-q$q-seed1"
         done
     done
-    python "$repo/scripts/plot_grid.py" "$out" --metric "$metric" ${lowest:+--lowest} \
+    python "$repo/scripts/plot_addrop_grid.py" "$out" --metric "$metric" ${lowest:+--lowest} \
         --out "$out/addrop-grid.png"
     say "the heat map is $out/addrop-grid.png"
 }

@@ -91,7 +91,7 @@ prepare_interface() {
     local folder=$out/$1 lang=${1#interface-}
     lang=${lang%-*}
     already_made "$folder/corpus" ||
-        supervise python "$repo/scripts/home_assistant_corpus.py" --lang "$lang" \
+        supervise python "$repo/scripts/prepare_home_assistant.py" --lang "$lang" \
             --wheel "$out/$home_assistant_wheel" --out "$folder/corpus" --train-pairs "${1##*-}"
     already_made "$folder/subwords" ||
         supervise python "$repo/scripts/subwords.py" --corpus "$folder/corpus" --langs en "$lang" \

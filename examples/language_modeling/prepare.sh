@@ -41,7 +41,7 @@ take_published() {
 make_text() {
     texts=("$out"/corpus/{train,valid,test}.en)
     already_made "$out/corpus" ||
-        supervise python "$repo/scripts/interface_text.py" text \
+        supervise python "$repo/scripts/prepare_interface_text.py" text \
             --wheel "${orig:-$out/orig}/$home_assistant_wheel" --out "$out/corpus"
 }
 

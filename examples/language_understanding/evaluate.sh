@@ -25,6 +25,6 @@ evaluate() {
         "${precision_flags[@]}" >"$1" 2>&1 || { cat "$1" >&2; return 1; }
 }
 
-scores() { python "$repo/scripts/sentence_scores.py" "$1"; }
+scores() { python "$repo/scripts/validation_scores.py" "$1"; }
 
 evaluate_run "$@"

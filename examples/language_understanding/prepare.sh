@@ -34,7 +34,7 @@ main() {
 }
 
 make_interface_strings() {
-    supervise python "$repo/scripts/string_kinds.py" --out "$out/subwords" --size "$bpe_size" \
+    supervise python "$repo/scripts/prepare_interface_strings.py" --out "$out/subwords" --size "$bpe_size" \
         --wheel "${orig:-$out/orig}/$home_assistant_wheel"
 }
 
@@ -43,7 +43,7 @@ make_glue() {
         die "GLUE is not downloaded here: give --orig the folder with $glue_task/train.tsv and" \
             "the other published files"
     [ -n "$roberta" ] || die "give --roberta the folder of roberta.large"
-    supervise python "$repo/scripts/glue.py" --task "$glue_task" --orig "$orig" \
+    supervise python "$repo/scripts/prepare_glue.py" --task "$glue_task" --orig "$orig" \
         --subwords "$roberta" --out "$out/subwords"
     cp "$roberta/dict.txt" "$out/dict.txt"
     ln -sfn "$(cd "$roberta" && pwd)/model.pt" "$out/pretrained.pt"

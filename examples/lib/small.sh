@@ -34,7 +34,7 @@ small_run() {
     for ((seed = 1; seed <= seeds; seed++)); do
         for benchmark in "${small_benchmarks[@]}"; do compare "$benchmark" "$seed"; done
     done
-    python "$repo/scripts/trials.py" table "$(results)"
+    python "$repo/scripts/seed_scores.py" table "$(results)"
 }
 
 results() { echo "$out/$(basename "$task_dir").csv"; }
@@ -53,6 +53,6 @@ train_and_evaluate() {
     run=$(tr '[:upper:]' '[:lower:]' <<<"$3-$4-seed$2")
     step train.sh "$1" --cpu --seed "$2" --name "$run" "${@:5}"
     step evaluate.sh "$1" --cpu "$run"
-    python "$repo/scripts/trials.py" add "$(results)" "$out/$1/$run/test.scores" \
+    python "$repo/scripts/seed_scores.py" add "$(results)" "$out/$1/$run/test.scores" \
         benchmark="$3" method="$4" seed="$2"
 }

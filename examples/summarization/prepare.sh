@@ -34,7 +34,7 @@ main() {
 
 prepare_headlines() {
     already_made "$out/corpus" ||
-        supervise python "$repo/scripts/interface_text.py" headlines \
+        supervise python "$repo/scripts/prepare_interface_text.py" headlines \
             --wheel "${orig:-$out/orig}/$home_assistant_wheel" --out "$out/corpus"
     already_made "$out/subwords" ||
         supervise python "$repo/scripts/subwords.py" --corpus "$out/corpus" \
@@ -46,7 +46,7 @@ prepare_headlines() {
 prepare_published() {
     need_published
     already_made "$out/subwords" ||
-        supervise python "$repo/scripts/gpt2_subwords.py" --orig "$orig" --workers "$workers" \
+        supervise python "$repo/scripts/encode_gpt2.py" --orig "$orig" --workers "$workers" \
             --out "$out/subwords"
     binarize_once --srcdict "$orig/dict.txt"
     cp "$orig/bart.large/model.pt" "$out/pretrained.pt.tmp"

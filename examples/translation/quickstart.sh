@@ -119,7 +119,7 @@ print(*(name for name in needed if not importlib.util.find_spec(name)))')
 }
 
 corpus_program() {
-    python "$repo/scripts/home_assistant_corpus.py" --lang "$lang" --wheel "$wheel" "$@"
+    python "$repo/scripts/prepare_home_assistant.py" --lang "$lang" --wheel "$wheel" "$@"
 }
 
 make_corpus() {

@@ -5,7 +5,7 @@ from statistics import mean
 
 from rdrop_tools.ablations.plan import PLAIN, computing, trainings, updates_of
 from rdrop_tools.ablations.results import is_done
-from rdrop_tools.runs.trials import mean_and_spread
+from rdrop_tools.runs.seed_scores import mean_and_spread
 
 COLUMNS = (
     *("group", "row", "passes", "updates", "computing", "seeds", "best update"),

@@ -61,7 +61,7 @@ def test_a_language_model_has_no_encoder(compare):
 def test_the_heat_map_is_of_the_lowest_loss(compare, tmp_path):
     (tmp_path / "scripts").mkdir()
     program = f"import sys\nopen({str(tmp_path / 'drawn')!r}, 'w').write(' '.join(sys.argv[1:]))\n"
-    (tmp_path / "scripts" / "plot_grid.py").write_text(program)
+    (tmp_path / "scripts" / "plot_addrop_grid.py").write_text(program)
     words = ("--seeds", "1", "--grid", "--metric", "loss", "--lowest")
     status, output, trainings = compare("translation", "multi30k_en_de", *words)
     assert status == 0, output

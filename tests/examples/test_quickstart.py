@@ -27,7 +27,7 @@ def test_every_stage_in_its_order(checkout):
     assert status == 0, output
     assert re.findall(r"\[(\d)/6\]", output) == list("123456")
     assert programs(calls) == [
-        *("home_assistant_corpus.py", "home_assistant_corpus.py", "subwords.py"),
+        *("prepare_home_assistant.py", "prepare_home_assistant.py", "subwords.py"),
         *("fairseq-preprocess", "fairseq-train", "fairseq-train", "fairseq-generate"),
         *("score_bleu.py", "plot_training.py"),
     ]
@@ -73,7 +73,7 @@ def test_a_second_run_makes_nothing_again(checkout):
     assert status == 0
     # what only looks at the wheel, or prints
     assert programs(calls) == [
-        *("home_assistant_corpus.py", "score_bleu.py", "compare.py", "plot_training.py")
+        *("prepare_home_assistant.py", "score_bleu.py", "compare.py", "plot_training.py")
     ]
 
 

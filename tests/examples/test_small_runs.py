@@ -5,7 +5,7 @@ from helpers.constants import REPOSITORY
 from helpers.launch import run
 from helpers.tasks import Task
 
-from rdrop_tools.runs.trials import read_rows, table
+from rdrop_tools.runs.seed_scores import read_rows, table
 
 # Makes a whole checkpoint, and notes what was trained.
 TRAIN = """

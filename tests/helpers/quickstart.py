@@ -19,7 +19,7 @@ name = Path(sys.argv[0]).name
 with open(os.environ["CALLS"], "a") as calls:
     print(name, *sys.argv[1:], file=calls)
 given = dict(zip(sys.argv[1:], sys.argv[2:]))
-if name == "home_assistant_corpus.py":
+if name == "prepare_home_assistant.py":
     Path(given["--wheel"]).touch()
 if name == "fairseq-train":
     folder = Path(given["--save-dir"])
@@ -39,7 +39,7 @@ for option in ("--out", "--destdir"):
     if option in given:
         Path(given[option]).mkdir(exist_ok=name == "plot_training.py")
 """
-FAKED = ("home_assistant_corpus", "subwords", "score_bleu", "compare", "plot_training")
+FAKED = ("prepare_home_assistant", "subwords", "score_bleu", "compare", "plot_training")
 
 
 class Checkout:

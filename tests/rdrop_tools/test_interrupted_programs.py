@@ -75,13 +75,13 @@ def arguments(name, inputs, out):
             *(subwords, "--corpus", inputs / "corpus", "--langs", "en", "de", "--size", 90),
             *("--workers", 1, "--out", out),
         ),
-        "home_assistant_corpus": (*(home_assistant, "--wheel", inputs / "wheel", "--out", out),),
+        "prepare_home_assistant": (*(home_assistant, "--wheel", inputs / "wheel", "--out", out),),
         "average_checkpoints": (*(averaging, "--dir", inputs, "--last", 2, "--out", out),),
     }[name]
     return module, [str(word) for word in words]
 
 
-PROGRAMS = ("prepare_corpus", "subwords", "home_assistant_corpus", "average_checkpoints")
+PROGRAMS = ("prepare_corpus", "subwords", "prepare_home_assistant", "average_checkpoints")
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_full_disk_is_one_sentence(main, tmp_path, name):
 LATE = {
     "prepare_corpus": (prepare.manifest, "write"),
     "subwords": (subwords.manifest, "write"),
-    "home_assistant_corpus": (Path, "write_text"),
+    "prepare_home_assistant": (Path, "write_text"),
     "average_checkpoints": (torch, "save"),
 }
 
@@ -195,7 +195,7 @@ def assert_killed_ten_times_makes_the_same(command, out):
 def test_killed_ten_times_makes_the_same_bytes(inputs, tmp_path, name):
     _, words = arguments(name, inputs, tmp_path / "out")
     program = [str(SCRIPTS / f"{name}.py")]
-    if name == "home_assistant_corpus":  # which insists on the one true wheel
+    if name == "prepare_home_assistant":  # which insists on the one true wheel
         sha256 = hashlib.sha256((inputs / "wheel").read_bytes()).hexdigest()
         code = "from rdrop_tools.corpus import home_assistant as program"
         program = ["-c", f"{code}; program.SHA256 = {sha256!r}; program.main()"]

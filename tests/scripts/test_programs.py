@@ -1,5 +1,6 @@
 """The programs in scripts/ as a person runs them: by their path, from any folder."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -18,6 +19,11 @@ def run(program, *arguments, folder):
 
 def test_there_are_programs():
     assert {"compare.py", "prepare_corpus.py", "show_training.py"} <= {p.name for p in PROGRAMS}
+
+
+def test_the_list_of_programs_is_the_folder():
+    listed = re.findall(r"^\| `(\S+)` \| \w", (SCRIPTS / "README.md").read_text(), re.MULTILINE)
+    assert listed == sorted(path.name for path in SCRIPTS.glob("*.*") if path.name != "README.md")
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)

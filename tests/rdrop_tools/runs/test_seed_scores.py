@@ -2,7 +2,7 @@
 
 import pytest
 
-from rdrop_tools.runs import trials as program
+from rdrop_tools.runs import seed_scores as program
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 try:
     import matplotlib
 except ImportError:
-    sys.exit("plot_grid.py needs matplotlib: pip install matplotlib")
+    sys.exit("plot_addrop_grid.py needs matplotlib: pip install matplotlib")
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rdrop_tools.runs import grid as program
+from rdrop_tools.runs import addrop_grid as program
 
 
 def run(folder, name, *accuracies):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rdrop_tools.runs.validation import main
+from rdrop_tools.runs.validation_scores import main
 
 LOG = """2026-11-24 15:28:08 | INFO | fairseq_cli.validate | {'_name': None}
 2026-11-24 15:28:44 | INFO | test | {"test_loss": "1.586", "test_accuracy": "62", "test_wps": "0"}

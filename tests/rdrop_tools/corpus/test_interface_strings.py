@@ -6,8 +6,8 @@ import zipfile
 import pytest
 
 from rdrop_tools.corpus import home_assistant
+from rdrop_tools.corpus.interface_strings import choose_rows, kind_of, main, make_sets
 from rdrop_tools.corpus.labelled import NO_LABEL
-from rdrop_tools.corpus.string_kinds import choose_rows, kind_of, main, make_sets
 
 
 @pytest.mark.parametrize(
