@@ -15,6 +15,7 @@ TINY_TRANSFORMER = (
 SIZES_OF_TWO_LAYERS = ("--encoder-layers=2", "--decoder-layers=2")
 TIED = "--share-all-embeddings"
 NO_DROPOUT = ("--dropout=0", "--attention-dropout=0", "--activation-dropout=0")
+PLAIN = ("--criterion=label_smoothed_cross_entropy", "--label-smoothing=0.1")
 RDROP = ("--criterion=rdrop_label_smoothed_cross_entropy", "--label-smoothing=0.1")
 TRAINING = (
     *("--cpu", "--optimizer=adam", "--lr=0.005", "--max-tokens=200", "--seed=1"),

@@ -2,6 +2,8 @@
 
 import random
 
+from helpers.constants import NO_DROPOUT
+
 LABELS = ("cat", "dog", "owl")
 SENTENCES = (
     *("--task=sentence_prediction", "--init-token=0", "--max-positions=20"),
@@ -10,6 +12,7 @@ SENTENCES = (
     *("--required-batch-size-multiple=1", "--criterion=rdrop_sentence_prediction"),
 )
 CLASSES = (*SENTENCES, "--num-classes=3")
+NO_NOISE = (*NO_DROPOUT, "--pooler-dropout=0")
 NUMBERS = (*SENTENCES, "--num-classes=1", "--regression-target")
 
 

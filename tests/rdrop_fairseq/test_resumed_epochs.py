@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.constants import RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
+from helpers.constants import PLAIN, RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.injection import inject, kill_this_process
 from helpers.launch import fork
 from helpers.ranks import rank_options
@@ -25,7 +25,7 @@ FOUR_EPOCHS = (
     *(USER_DIR, *TRAINING, "--dropout=0.1", "--disable-validation", f"--max-epoch={EPOCHS}"),
     "--save-interval-updates=3",
 )
-PLAIN = (*TINY_TRANSFORMER, "--criterion=label_smoothed_cross_entropy", "--label-smoothing=0.1")
+SMOOTHED = (*TINY_TRANSFORMER, *PLAIN)
 MASKED = (
     *("--task=masked_lm", "--criterion=masked_lm", "--sample-break-mode=eos"),
     *("--arch=roberta_base", "--encoder-layers=1", "--encoder-embed-dim=16"),
@@ -33,12 +33,15 @@ MASKED = (
 )
 SETTINGS = {
     "R-Drop": (*TINY_TRANSFORMER, *RDROP),
-    "label smoothing": PLAIN,
-    "shuffled after epoch 1": (*PLAIN, "--curriculum=1"),
-    "two batches, two workers": (*PLAIN, "--update-freq=2", "--max-tokens=100", "--num-workers=2"),
-    "shards": (*PLAIN, "--curriculum=2"),
-    "other batches in each epoch": (*PLAIN, "--update-epoch-batch-itr=True"),
-    "seed of the epoch": (*PLAIN, "--update-ordered-indices-seed"),
+    "label smoothing": SMOOTHED,
+    "shuffled after epoch 1": (*SMOOTHED, "--curriculum=1"),
+    "two batches, two workers": (
+        *(*SMOOTHED, "--update-freq=2", "--max-tokens=100"),
+        "--num-workers=2",
+    ),
+    "shards": (*SMOOTHED, "--curriculum=2"),
+    "other batches in each epoch": (*SMOOTHED, "--update-epoch-batch-itr=True"),
+    "seed of the epoch": (*SMOOTHED, "--update-ordered-indices-seed"),
     "two ranks": (*TINY_TRANSFORMER, *RDROP, "--max-tokens=100", "--ddp-backend=legacy_ddp"),
     "masks": MASKED,
     "masks by a worker": (*MASKED, "--num-workers=1"),

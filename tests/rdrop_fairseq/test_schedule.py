@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from helpers.constants import RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
+from helpers.constants import PLAIN, RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.criteria import rows_of_passes
 from helpers.launch import fork
 from helpers.models import LANGUAGE_MODEL, SIZES
@@ -12,8 +12,6 @@ from helpers.trained import trained
 
 import rdrop_fairseq  # noqa: F401  (its allow-list lets torch.load read fairseq's checkpoints)
 from rdrop_fairseq.schedule import Schedule
-
-PLAIN = ("--criterion=label_smoothed_cross_entropy", "--label-smoothing=0.1")
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from helpers.constants import NO_DROPOUT, TRAINING, USER_DIR
+from helpers.constants import TRAINING, USER_DIR
 from helpers.launch import fork
 from helpers.ranks import rank_options
-from helpers.sentences import CLASSES, LABELS, write_sentences
+from helpers.sentences import CLASSES, LABELS, NO_NOISE, write_sentences
 from helpers.trained import NEVER_TRAINED
 
 import rdrop_fairseq.compat.checkpoints  # noqa: F401  (lets torch.load read checkpoints)
 
 SGD = ("--optimizer=sgd", "--lr=0.5", "--clip-norm=0", "--weight-decay=0", "--lr-scheduler=fixed")
-NO_NOISE = (*NO_DROPOUT, "--pooler-dropout=0")
 COMMAND = (
     *("--task=sentence_prediction", USER_DIR, *TRAINING, *CLASSES),
     *("--reg-alpha=2", "--disable-validation"),

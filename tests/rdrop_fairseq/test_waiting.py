@@ -5,13 +5,11 @@ One number more, the KL, is read by fairseq's log where it reads the others.
 
 import pytest
 import torch
-from helpers.constants import TINY_TRANSFORMER
+from helpers.constants import RDROP, TINY_TRANSFORMER
 from helpers.waiting import Waits
 
 from rdrop_fairseq.losses import backward
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
-
-RDROP = "--criterion=rdrop_label_smoothed_cross_entropy"
 
 
 def from_features(target, padding_idx, **options):
@@ -66,7 +64,7 @@ def test_an_update_waits_once_more_than_a_plain_one(trainer, precision, views):
     plain, numbers = waits_of_an_update(
         trainer, "--criterion=label_smoothed_cross_entropy", *precision
     )
-    found = waits_of_an_update(trainer, RDROP, f"--rdrop-views={views}", *precision)
+    found = waits_of_an_update(trainer, *RDROP, f"--rdrop-views={views}", *precision)
     assert plain > 5 and numbers > 1
     assert found == (plain + 1, numbers + 1)
 

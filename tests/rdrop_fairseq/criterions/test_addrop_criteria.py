@@ -8,7 +8,7 @@ import pytest
 import torch
 from fairseq.criterions.sentence_prediction import SentencePredictionCriterion
 from fairseq.modules import MultiheadAttention
-from helpers.constants import NO_DROPOUT, PAD, RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
+from helpers.constants import NO_DROPOUT, PAD, PLAIN, RDROP, TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.criteria import logged, plain_criterion
 from helpers.launch import fork
 from helpers.models import LANGUAGE_MODEL, TRANSLATION
@@ -18,15 +18,14 @@ from rdrop_fairseq.views.addrop import AttributedViews
 from rdrop_fairseq.views.attention import recorded
 
 ADDROP = ("--criterion=addrop_label_smoothed_cross_entropy", "--label-smoothing=0.1")
-PLAIN = ("--criterion=label_smoothed_cross_entropy", "--label-smoothing=0.1")
 ALWAYS = "--no-cross-tuning"
 ROBERTA = (
     *("--arch=roberta_base", "--encoder-layers=2", "--encoder-embed-dim=16"),
     *("--encoder-ffn-embed-dim=32", "--encoder-attention-heads=2", "--max-positions=60"),
 )
-SENTENCES = ("--task=sentence_prediction", *ROBERTA)
-CLASSES = (*SENTENCES, "--num-classes=3")
-REGRESSION = (*SENTENCES, "--num-classes=1", "--regression-target")
+TWO_LAYERS = ("--task=sentence_prediction", *ROBERTA)
+TWO_LAYER_CLASSES = (*TWO_LAYERS, "--num-classes=3")
+REGRESSION = (*TWO_LAYERS, "--num-classes=1", "--regression-target")
 ADDROP_SENTENCES = ("--criterion=addrop_sentence_prediction",)
 PLAIN_SENTENCES = ("--criterion=sentence_prediction",)
 
@@ -60,7 +59,7 @@ def kind(built, corpus, labelled):
                 corpus.monolingual,
                 (*LANGUAGE_MODEL, "--tokens-per-sample=20", "--addrop-attention=decoder", *ADDROP),
             ),
-            "classes": (labelled, (*CLASSES, *ADDROP_SENTENCES)),
+            "classes": (labelled, (*TWO_LAYER_CLASSES, *ADDROP_SENTENCES)),
             "regression": (labelled, (*REGRESSION, *ADDROP_SENTENCES)),
         }[name]
         return built(data, *words, *arguments)
@@ -296,7 +295,7 @@ def shares_of(text):
 
 @pytest.mark.parametrize("name", ["classes", "regression"])
 def test_fairseq_train_takes_sentences(labelled, tmp_path, name):
-    words = CLASSES if name == "classes" else REGRESSION
+    words = TWO_LAYER_CLASSES if name == "classes" else REGRESSION
     text = fork(
         *("fairseq-train", labelled, USER_DIR, *TRAINING, *words, *ADDROP_SENTENCES),
         *("--addrop-layers=0", f"--save-dir={tmp_path}", "--max-epoch=2", "--log-format=json"),

@@ -9,14 +9,12 @@ import fairseq
 import pytest
 import torch
 from fairseq.criterions.sentence_prediction import SentencePredictionCriterion
-from helpers.constants import NO_DROPOUT
 from helpers.criteria import logged
-from helpers.sentences import CLASSES, LABELS, NUMBERS, write_sentences
+from helpers.sentences import CLASSES, LABELS, NO_NOISE, NUMBERS, write_sentences
 
 from rdrop_fairseq.views.repeat import repeat_sample
 
 ALPHA = 3.0
-NO_NOISE = (*NO_DROPOUT, "--pooler-dropout=0")
 NOISE = ("--dropout=0.3", "--pooler-dropout=0.2", f"--reg-alpha={ALPHA}")
 REPORTS_F1 = fairseq.__version__ != "0.12.2"
 NO_LABEL = -3  # "<pad>" is the symbol 1 of fairseq's dictionaries, and 4 are not labels
