@@ -20,13 +20,13 @@ END
 main() {
     argument example
     argument benchmark
-    option seeds N 3 "of each training"
-    option p X 0.3 "share of candidates"
-    option q X 0.3 "probability of a drop"
+    option seeds N 3 "how many seeds for each training"
+    option p X 0.3 "share of the attention weights that may be dropped"
+    option q X 0.3 "probability with which each of these is dropped"
     flag grid "train for a grid of p and q too, one seed each"
-    option metric NAME accuracy "of the heat map, as the log calls it"
-    flag lowest "of this metric the lowest value is the best, as of loss"
-    option out DIR '' "of prepare.sh (runs/BENCHMARK in the checkout)"
+    option metric NAME accuracy "metric of the heat map, by its name in the log"
+    flag lowest "take the lowest value of the metric as the best, as for loss"
+    option out DIR '' "the folder that prepare.sh made (runs/BENCHMARK in the checkout)"
     pass_on extra
     parse_options "$@"
     [ -n "$benchmark" ] || refuse "name a task and a benchmark"
@@ -70,7 +70,8 @@ addrop() {
     local criterion=addrop_label_smoothed_cross_entropy attention=encoder
     [ "$example" != language_understanding ] || criterion=addrop_sentence_prediction
     [ "$example" != language_modeling ] || attention=decoder
-    train "$1" --baseline -- --criterion "$criterion" --addrop-attention "$attention" --addrop-p "$p" --addrop-q "$q" "${@:2}"
+    train "$1" --baseline -- --criterion "$criterion" --addrop-attention "$attention" \
+        --addrop-p "$p" --addrop-q "$q" "${@:2}"
 }
 
 main "$@"

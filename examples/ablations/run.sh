@@ -23,11 +23,11 @@ END
 
 read_options() {
     option seeds N 3 "how many trainings of each row"
-    option only GLOB '*' "run rows of such a name alone, as 'alpha-*' or 'interface-es-5000/*'"
-    option jobs N '' "trainings at the same time (one a GPU or, without any, one a core)"
+    option only GLOB '*' "run only the rows whose name matches, as 'alpha-*' or 'interface-es-5000/*'"
+    option jobs N '' "how many trainings run at the same time (one a GPU or, without any, one a core)"
     option orig DIR '' "take the archives of Multi30k from DIR; they are downloaded otherwise"
     option rows FILE "$task_dir/rows.txt" "the table of the trainings"
-    option bpe_size N "$bpe_size" "pieces of sentencepiece"
+    option bpe_size N "$bpe_size" "number of sentencepiece pieces"
     flag cpu "train on the CPU, even where there is a GPU"
     option out DIR "$repo/runs/ablations" "where everything goes"
     pass_on extra

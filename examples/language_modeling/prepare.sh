@@ -18,8 +18,8 @@ END
 }
 
 declare_options() {
-    option orig DIR '' "of the published files, which Wikitext-103 needs"
-    option workers N 1 "processes; changes no result"
+    option orig DIR '' "take the published files of Wikitext-103, or the wheel of the other text, from DIR"
+    option workers N 1 "number of processes, which changes no result"
     option out DIR "$repo/runs/$benchmark" "where everything goes"
 }
 

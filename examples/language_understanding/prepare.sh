@@ -17,9 +17,10 @@ END
 }
 
 declare_options() {
-    option orig DIR '' "GLUE: the published folders, such as RTE; interface_strings: the wheel"
+    option orig DIR '' \
+        "folder with GLUE's published folders, such as RTE, or with the wheel of interface_strings"
     option roberta DIR '' \
-        "GLUE: roberta.large (model.pt, dict.txt) with encoder.json and vocab.bpe of its subwords"
+        "folder of roberta.large for GLUE: model.pt, dict.txt, encoder.json and vocab.bpe of its subwords"
     option out DIR "$repo/runs/$benchmark" "where everything goes"
 }
 

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What evaluate.sh shares in every task but translation, which has its own: a run, its best checkpoint, and the scores of a test set.
+# What evaluate.sh shares in every task but translation, which has its own: a run, its best checkpoint, and
+# the scores of a test set.
 #
 #   default_subset   a setting: the set that is evaluated unless --subset names one (test)
 
@@ -9,7 +10,7 @@
 declare_options() {
     argument run
     option subset 'test|valid' "${default_subset-test}" "the sentences to evaluate"
-    flag cpu "on the CPU, even where there is a GPU"
+    flag cpu "evaluate on the CPU, even where there is a GPU"
     option out DIR "$repo/runs/$benchmark" "the folder that prepare.sh made"
 }
 

@@ -3,9 +3,11 @@
 
 lock='' # the file of the lock that this program holds
 
-# hold FILE WHAT: holds the lock FILE until this program, and all that it started, has ended; stops if
-# another program holds it. The lock is an open file, and that file becomes the standard input, the one
-# that torchrun too leaves to its processes.
+# hold FILE WHAT: takes the lock FILE. If another program holds it, this one stops and says that WHAT is in
+# use. The lock is held until this program and all that it started have ended.
+#
+# The system's lock belongs to the open file, so every process that inherits the open file holds the lock too.
+# FILE is opened as standard input because torchrun closes every other inherited file in its processes.
 hold() {
     local python=${PYTHON:-python3}
     command -v "$python" >/dev/null || return 0 # what needs it says so

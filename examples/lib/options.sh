@@ -1,19 +1,19 @@
 # shellcheck shell=bash
 # The options of a program: declared one a line, then read from its arguments.
 #
-#   option seed N 1 "random seed"    --seed N sets $seed, which is 1 without it
+#   option seed N 1 "random seed"              --seed N sets $seed, which is 1 without it
 #   flag cpu "train on the CPU"                --cpu sets $cpu to yes, which is empty without it
 #   argument run                               the next word that is not an option sets $run
 #   pass_on extra                              the words after -- become the array $extra
 #   parse_options "$@"
 #
-# What stands for the value (N above) says which values are right: N a whole number above 0, X a
-# number, RUN the name of a folder, test|valid one of these words, any other name any text. The program
-# defines `refuse`, and `usage`, which prints $(describe_options). What a user types is stored,
-# and never evaluated.
+# The METAVAR, which stands for the value in --help (N above), says which values are right: N a whole
+# number above 0, X a number, RUN the name of a folder, test|valid one of these words, any other name any
+# text. The program defines `refuse`, and `usage`, which prints $(describe_options). What a user types is
+# stored, and never evaluated.
 
-declare -A option_values=() # of each option what stands for its value, nothing for a flag
-option_help=()              # of each option two items: the option with its value, and its help
+declare -A option_values=() # of each option its METAVAR, which is empty for a flag
+option_help=()              # of each option two items: the option with its METAVAR, and its help
 option_arguments=()         # the variables of the words that are not options
 option_rest=''              # the variable of the words after --
 
@@ -77,7 +77,7 @@ set_argument() {
     option_arguments=("${option_arguments[@]:1}")
 }
 
-# check_value NAME WHAT-STANDS-FOR-IT VALUE
+# check_value NAME METAVAR VALUE
 check_value() {
     case $2 in
         N) [[ $3 =~ ^[1-9][0-9]*$ ]] || refuse "$1 must be a whole number above 0, not '$3'" ;;

@@ -14,8 +14,8 @@ check_name() {
     esac
 }
 
-# begin_run NAME DATA: what is there of the run may go on; everything but how long it trains must be the
-# same.
+# begin_run NAME DATA: opens the run's folder; refuses other settings than it was begun with, max_updates
+# aside.
 begin_run() {
     run=$out/${name:-$1}
     settings="$2 ${criterion[*]} ${model[*]} ${optimization[*]} --seed $seed $precision"
@@ -31,7 +31,8 @@ begin_run() {
     fi
 }
 
-# fairseq counts its --patience from zero when it is started again, and would go on training.
+# True if this run already trained to max_updates with these settings. fairseq itself would go on, since it
+# counts its --patience from zero when it is started again.
 is_finished() { [ "$(cat "$run/finished" 2>/dev/null)" = "$settings, $max_updates updates" ]; }
 
 finish_run() {

@@ -20,13 +20,14 @@ END
 
 declare_options() {
     argument run
-    option average N '' "take the mean of the last N checkpoints, not checkpoint_best.pt"
-    flag ema "take the moving average that -- --store-ema kept in checkpoint_best.pt"
+    option average N '' "score the mean of the last N checkpoints, not checkpoint_best.pt"
+    flag ema "score the moving average that train.sh --ema kept"
     option subset 'test|valid' test "the sentences to translate"
-    option beam N "${beam-}" "width of the search"
+    option beam N "${beam-}" "width of the beam search"
     option lenpen X "${lenpen-}" "length penalty"
-    option engine 'fairseq|ctranslate2' fairseq "what translates; the model is exported to RUN"
-    option comet MODEL '' "also score with this model of COMET, where unbabel-comet is installed"
+    option engine 'fairseq|ctranslate2' fairseq \
+        "program that translates; for ctranslate2 the model is exported into RUN"
+    option comet MODEL '' "also score with this COMET model; needs unbabel-comet"
     flag cpu "translate on the CPU, even where there is a GPU"
     option out DIR "$repo/runs/$benchmark" "the folder that prepare.sh made"
 }

@@ -17,11 +17,12 @@ END
 }
 
 declare_options() {
-    option orig DIR '' "use the archives, or what was unpacked from them, in DIR; downloads nothing"
-    option subword 'sentencepiece|subword-nmt' "${subword-}" "the paper has subword-nmt"
-    option bpe_size N "${bpe_size-}" "pieces or merges"
-    option train_pairs N '' "keep so many training pairs, chosen by a hash of the source (all)"
-    option workers N '' "processes; changes no result (all cores)"
+    option orig DIR '' "take the archives, packed or unpacked, from DIR and download nothing"
+    option subword 'sentencepiece|subword-nmt' "${subword-}" \
+        "what splits words into subwords; the paper used subword-nmt"
+    option bpe_size N "${bpe_size-}" "number of sentencepiece pieces or subword-nmt merges"
+    option train_pairs N '' "keep N training pairs, chosen by a hash of the source (all)"
+    option workers N '' "number of processes, which changes no result (all cores)"
     flag bidirectional "also make a corpus of both directions at once, for train.sh --bidirectional"
     option out DIR "$repo/runs/$benchmark" "where everything goes"
     [ -z "$other_valid" ] ||

@@ -14,7 +14,7 @@ declare_options() {
     flag simcut "train with SimCut in place of R-Drop"
     option alpha X '' "weight of the KL${rdrop_alpha:+ ($rdrop_alpha, SimCut $simcut_alpha)}"
     option schedule 'paper|late' paper \
-        "paper: the KL from the first update on; late: only after ${late_start:-a share}${late_start:+%} of the updates"
+        "paper: KL from the first update on; late: after ${late_start:-a share}${late_start:+%} of the updates"
     flag reverse "translate in the other direction"
     flag bidirectional "train both directions at once, on what prepare.sh --bidirectional made"
     option from RUN '' "start with the parameters of the best checkpoint of this run"
