@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Split CNN/DailyMail into the subwords of GPT-2: see --help."""
+"""Encode CNN/DailyMail with the subwords of GPT-2: see --help."""
 
 from rdrop_tools.corpus.gpt2 import main
 

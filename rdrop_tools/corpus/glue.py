@@ -6,16 +6,17 @@ development set, here `valid`.
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from rdrop_tools import manifest
 from rdrop_tools.atomic import atomic_folder
 from rdrop_tools.checksums import checksum
-from rdrop_tools.corpus.labelled import Row, describe_sets, write_sets
+from rdrop_tools.corpus.gpt2 import GPT2_FILES, encode_line
+from rdrop_tools.corpus.labelled import Example, write_examples
+from rdrop_tools.corpus.sets import describe_sets
 from rdrop_tools.corpus.table import CorpusError
-
-SUBWORD_FILES = ("encoder.json", "vocab.bpe")
 
 
 class Columns(NamedTuple):
@@ -41,8 +42,8 @@ TASKS = {
 }
 
 
-def read_rows(path, columns):
-    """Return a Row for each line of a TSV file.
+def read_examples(path, columns):
+    """Return an Example for each line of a TSV file.
 
     Raises CorpusError for a file that is not there, and for a line without the columns or, in a
     regression, without a score.
@@ -50,50 +51,37 @@ def read_rows(path, columns):
     if not path.exists():
         raise CorpusError(f"there is no {path}: give --orig the folder of the published files.")
     lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")[columns.header :]
-    rows = []
+    examples = []
     for number, line in enumerate(lines, 1 + columns.header):
         cells = line.rstrip("\r").split("\t")
+        place = f"line {number} of {path}"
         if len(cells) <= max(*columns.sentences, columns.label):
-            raise CorpusError(f"line {number} of {path} has {len(cells)} columns, too few.")
-        label = cells[columns.label]
-        rows.append(Row(tuple(cells[c] for c in columns.sentences), _label(label, columns, number)))
-    return rows
+            raise CorpusError(f"{place} has {len(cells)} columns, too few.")
+        label = _label(cells[columns.label], columns, place)
+        examples.append(Example(tuple(cells[c] for c in columns.sentences), label))
+    return examples
 
 
-def _label(cell, columns, number):
+def _label(cell, columns, place):
     """The label as fairseq reads it: a word, or a number from 0 to 1."""
     if not columns.largest:
         return cell
     try:
         return str(float(cell) / columns.largest)
     except ValueError:
-        raise CorpusError(f"line {number} has the score {cell!r}, which is no number.") from None
-
-
-def subword_encoder(folder):
-    """Return RoBERTa's function from a sentence to its subwords, read from SUBWORD_FILES."""
-    paths = [folder / name for name in SUBWORD_FILES]
-    for path in paths:
-        if not path.exists():
-            raise CorpusError(
-                f"there is no {path}: fairseq's examples/roberta names the address of "
-                f"{' and '.join(SUBWORD_FILES)}."
-            )
-    from fairseq.data.encoders.gpt2_bpe_utils import get_encoder
-
-    encoder = get_encoder(*map(str, paths))
-    return lambda sentence: " ".join(map(str, encoder.encode(sentence)))
+        raise CorpusError(f"{place} has the score {cell!r}, which is no number.") from None
 
 
 def make_task(task, orig, subwords, out):
     """Write the sets of a task, in subwords, into the new folder `out`."""
     columns = TASKS[task]
     files = {"train": "train", "valid": columns.valid}
-    sets = {name: read_rows(orig / task / f"{file}.tsv", columns) for name, file in files.items()}
-    encode = subword_encoder(subwords)
+    sets = {
+        name: read_examples(orig / task / f"{file}.tsv", columns) for name, file in files.items()
+    }
     with atomic_folder(out) as folder:
-        write_sets(folder, sets, encode)
-        sums = {name: checksum(subwords / name) for name in SUBWORD_FILES}
+        write_examples(folder, sets, partial(encode_line, folder=subwords))
+        sums = {name: checksum(subwords / name) for name in GPT2_FILES}
         manifest.write(folder, {"description": f"GLUE, {task}", "subwords": sums})
     print(f"{task}: {describe_sets(sets)}")
 
@@ -105,7 +93,7 @@ def main(argv=None):
         "--orig", type=Path, required=True, help="folder with TASK/train.tsv and TASK/dev.tsv"
     )
     parser.add_argument(
-        "--subwords", type=Path, required=True, help=f"folder with {' and '.join(SUBWORD_FILES)}"
+        "--subwords", type=Path, required=True, help=f"folder with {' and '.join(GPT2_FILES)}"
     )
     parser.add_argument("--out", type=Path, required=True, help="new folder for the sets")
     args = parser.parse_args(argv)

@@ -1,20 +1,28 @@
 """Make labelled sentences of Home Assistant's interface strings: what kind of string is it?
 
-The kind (title, description, error, label, option or name) is read off the key of the string in
-the wheel that home_assistant.py describes.
+The kind (title, description, error, label, option or name) is read off the key of the string.
 """
 
 import argparse
-import hashlib
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 from rdrop_tools import manifest
 from rdrop_tools.atomic import atomic_folder
-from rdrop_tools.corpus import home_assistant
 from rdrop_tools.corpus.bpe import MODEL_FILES, encoder, learn
-from rdrop_tools.corpus.labelled import NO_LABEL, Row, describe_sets, write_sets
+from rdrop_tools.corpus.interface_sets import percentile, string_hash
+from rdrop_tools.corpus.interface_wheel import (
+    LETTER,
+    LICENCE,
+    POINTER,
+    REQUIREMENT,
+    add_wheel_argument,
+    provide_wheel,
+    read_components,
+)
+from rdrop_tools.corpus.labelled import NO_LABEL, Example, write_examples
+from rdrop_tools.corpus.sets import describe_sets
 from rdrop_tools.corpus.table import CorpusError
 
 GROUPS = {
@@ -41,8 +49,8 @@ def kind_of(key):
     return GROUPS.get(group) or LAST.get(key[-1])
 
 
-def choose_rows(strings):
-    """Return a Row for each string of one kind only, by its hash: an order that never changes.
+def choose_examples(strings):
+    """Return an Example for each string of one kind only, by its hash: an order that never changes.
 
     Strings that differ only in case are one string. Those without a letter, and those that point
     at another string, are left out.
@@ -50,35 +58,30 @@ def choose_rows(strings):
     kinds, spelling = defaultdict(set), {}
     for key, text in strings:
         kind = kind_of(key)
-        if kind and home_assistant.LETTER.search(text) and not home_assistant.POINTER.search(text):
+        if kind and LETTER.search(text) and not POINTER.search(text):
             kinds[text.lower()].add(kind)
             spelling.setdefault(text.lower(), text)
-    rows = [Row((spelling[text],), *found) for text, found in kinds.items() if len(found) == 1]
-    return sorted(rows, key=lambda row: _hash(row))
+    examples = [Example((spelling[text],), *of) for text, of in kinds.items() if len(of) == 1]
+    return sorted(examples, key=lambda example: string_hash(example.sentences[0]))
 
 
-def _hash(row):
-    return hashlib.sha256(row.sentences[0].lower().encode()).hexdigest()
+def make_sets(examples, labelled):
+    """Return {name: examples}: train, valid and test, and training sets with fewer labels.
 
-
-def make_sets(rows, labelled):
-    """Return {name: rows}: train, valid and test, and training sets with fewer labels.
-
-    For each number N in `labelled`, train-N has the first N rows of train. semi-N has all of
+    For each number N in `labelled`, train-N has the first N examples of train. semi-N has all of
     train, all but those N without a label, and the N as often as makes about half of the set.
     """
     sets = {"train": [], "valid": [], "test": []}
-    for row in rows:
-        percentile = int(_hash(row)[-8:], 16) % 100
-        held_out = "valid" if percentile < VALID_PERCENT else "test"
-        name = held_out if percentile < VALID_PERCENT + TEST_PERCENT else "train"
-        sets[name].append(row)
+    for example in examples:
+        place = percentile(example.sentences[0])
+        held_out = "valid" if place < VALID_PERCENT else "test"
+        sets[held_out if place < VALID_PERCENT + TEST_PERCENT else "train"].append(example)
     train = list(sets["train"])
     for count in labelled:
         if len(train) <= count or not all(sets.values()):
             raise CorpusError(f"{len(train):,} training strings are too few for {count:,} labels.")
         known = train[:count]
-        unknown = [row._replace(label=NO_LABEL) for row in train[count:]]
+        unknown = [example._replace(label=NO_LABEL) for example in train[count:]]
         sets[f"train-{count}"] = known
         sets[f"semi-{count}"] = known * max(1, len(unknown) // count) + unknown
     return sets
@@ -86,22 +89,21 @@ def make_sets(rows, labelled):
 
 def make_corpus(wheel, out, size, labelled):
     """Write the sets, in subwords learnt from the training strings, into the new folder `out`."""
-    sets = make_sets(choose_rows(home_assistant.read_strings(wheel)), labelled)
+    strings = (item for (english,) in read_components(wheel) for item in english.items())
+    sets = make_sets(choose_examples(strings), labelled)
     with atomic_folder(out) as folder:
-        lines = [row.sentences[0] for row in sets["train"]]
+        lines = [example.sentences[0] for example in sets["train"]]
         model = folder / MODEL_FILES["sentencepiece"]
         learn("sentencepiece", lines, len(lines), size, model)
-        write_sets(folder, sets, encoder("sentencepiece", model))
-        about = {"description": f"kinds of strings, {home_assistant.REQUIREMENT}"}
-        manifest.write(folder, {**about, "licence": "Apache-2.0", "subwords": size})
+        write_examples(folder, sets, encoder("sentencepiece", model))
+        about = {"description": f"kinds of strings, {REQUIREMENT}", "licence": LICENCE}
+        manifest.write(folder, {**about, "subwords": size})
     print(f"corpus: {describe_sets(sets)}")
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument(
-        "--wheel", type=Path, required=True, help="the wheel; downloaded to this place if missing"
-    )
+    add_wheel_argument(parser)
     parser.add_argument(
         "--size", type=int, default=2000, help="pieces of sentencepiece (%(default)s)"
     )
@@ -116,9 +118,7 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, required=True, help="new folder for the sets")
     args = parser.parse_args(argv)
     try:
-        if not args.wheel.exists():
-            home_assistant.download_wheel(args.wheel)
-        home_assistant.verify_checksum(args.wheel)
+        provide_wheel(args.wheel)
         make_corpus(args.wheel, args.out, args.size, args.labels)
     except (CorpusError, OSError, RuntimeError) as error:  # RuntimeError: sentencepiece's own
         sys.exit(f"{parser.prog}: {error}")

@@ -2,7 +2,7 @@
 
 `text` is every string, for a language model: a string a line, its words separated by spaces, and
 words that training text has only once or twice as <unk>. `headlines` is the descriptions and their
-titles, to learn to write the title. The strings are those of home_assistant.py.
+titles, to learn to write the title.
 """
 
 import argparse
@@ -11,17 +11,16 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from rdrop_tools import manifest
 from rdrop_tools.atomic import atomic_folder
-from rdrop_tools.corpus.home_assistant import (
+from rdrop_tools.corpus.interface_sets import split_of, write_sets
+from rdrop_tools.corpus.interface_wheel import (
     LETTER,
     POINTER,
-    REQUIREMENT,
-    download_wheel,
+    add_wheel_argument,
+    provide_wheel,
     read_components,
-    split_of,
-    verify_checksum,
 )
+from rdrop_tools.corpus.sets import describe_sets
 from rdrop_tools.corpus.table import SPLITS, CorpusError
 
 WORD = re.compile(r"\w+|[^\w\s]")
@@ -83,34 +82,18 @@ def split_sets(rows):
 KINDS = {"text": (text_corpus, ("en",)), "headlines": (headline_corpus, ("description", "title"))}
 
 
-def write_sets(sets, names, folder):
-    """Write {train,valid,test}.NAME, and where they are from, into a folder."""
-    for split, rows in sets.items():
-        if not rows:
-            raise CorpusError(f"The wheel has too few strings: nothing is left for {split}.")
-        for name, lines in zip(names, zip(*rows)):
-            text = "".join(f"{line}\n" for line in lines)
-            (folder / f"{split}.{name}").write_text(text, encoding="utf-8")
-    about = {"description": f"interface strings, {REQUIREMENT}", "licence": "Apache-2.0"}
-    manifest.write(folder, {"languages": list(names), **about})
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("kind", choices=KINDS, help="what to make")
-    parser.add_argument(
-        "--wheel", type=Path, required=True, help="the wheel; downloaded to this place if missing"
-    )
+    add_wheel_argument(parser)
     parser.add_argument("--out", type=Path, required=True, help="new folder for the corpus")
     args = parser.parse_args(argv)
     make, names = KINDS[args.kind]
     try:
-        if not args.wheel.exists():
-            download_wheel(args.wheel)
-        verify_checksum(args.wheel)
-        sets = make(list(read_components(args.wheel)))
+        provide_wheel(args.wheel)
+        sets = make([english for (english,) in read_components(args.wheel)])
         with atomic_folder(args.out) as folder:
             write_sets(sets, names, folder)
     except (CorpusError, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")
-    print("corpus: " + ", ".join(f"{split} {len(rows):,}" for split, rows in sets.items()))
+    print(f"corpus: {describe_sets(sets)}")

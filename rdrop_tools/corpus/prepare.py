@@ -18,6 +18,7 @@ from rdrop_tools.corpus import moses
 from rdrop_tools.corpus.cleaning import Limits, add_cleaning_arguments, limits_of
 from rdrop_tools.corpus.raw_text import checksum_if_complete, locate_all, read_pairs
 from rdrop_tools.corpus.sample import keep_sample
+from rdrop_tools.corpus.sets import create_text
 from rdrop_tools.corpus.table import SPLITS, CorpusError, read_table
 from rdrop_tools.parallel import add_workers_argument, map_chunks
 
@@ -60,7 +61,7 @@ def write_sets(table, originals, settings, workers, folder):
     kept_for_training = itertools.count(1)
     with contextlib.ExitStack() as stack:
         files = {
-            (split, language): stack.enter_context(_open(folder / f"{split}.{language}"))
+            (split, language): stack.enter_context(create_text(folder / f"{split}.{language}"))
             for split in SPLITS
             for language in table.languages
         }
@@ -89,10 +90,6 @@ def _processed(text, originals, languages, settings, workers):
         read_pairs(text, originals), text.name, total=text.pairs, unit=" pairs", disable=None
     )
     return itertools.chain.from_iterable(map_chunks(work, pairs, workers))
-
-
-def _open(path):
-    return open(path, "w", encoding="utf-8", newline="\n")
 
 
 def chosen_texts(table, valid, valid_every):
@@ -190,7 +187,7 @@ def main(argv=None):
         "--train-pairs",
         type=at_least_one,
         metavar="N",
-        help="keep so many training pairs, chosen by a hash of the source",
+        help="keep N training pairs, chosen by a hash of the source",
     )
     add_workers_argument(parser)
     args = parser.parse_args(argv)

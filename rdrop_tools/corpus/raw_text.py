@@ -31,7 +31,7 @@ def read_pairs(text, originals):
     has_words = False
     with contextlib.ExitStack() as stack:
         sides = [
-            FORMATS[text.format](stack.enter_context(opened(originals, text.archive, name)))
+            FORMATS[text.format](stack.enter_context(open_lines(originals, text.archive, name)))
             for name in text.files
         ]
         for count, pair in enumerate(_in_step(sides, text.files), 1):
@@ -140,7 +140,7 @@ def checksum_if_complete(path):
 
 
 @contextlib.contextmanager
-def opened(originals, archive, name):
+def open_lines(originals, archive, name):
     """Yield the lines of a file, wherever it is; reading them may raise CorpusError."""
     path = locate(originals, archive, name)
     is_packed = archive and path.name == archive

@@ -20,7 +20,8 @@ from rdrop_tools.atomic import atomic_folder
 from rdrop_tools.checksums import checksum
 from rdrop_tools.corpus.bpe import MODEL_FILES, encoder, learn
 from rdrop_tools.corpus.cleaning import Limits, add_cleaning_arguments, limits_of
-from rdrop_tools.corpus.raw_text import opened, read_pairs
+from rdrop_tools.corpus.raw_text import open_lines, read_pairs
+from rdrop_tools.corpus.sets import create_text
 from rdrop_tools.corpus.table import SPLITS, CorpusError, Text
 from rdrop_tools.parallel import add_workers_argument, map_chunks
 
@@ -42,7 +43,7 @@ def encode_set(text, corpus, folder, work, workers):
     folders = [folder] if text.split == "train" else [folder, folder / "tokenized"]
     with contextlib.ExitStack() as stack:
         files = [
-            stack.enter_context(open(place / name, "w", encoding="utf-8", newline="\n"))
+            stack.enter_context(create_text(place / name))
             for place in folders
             for name in text.files
         ]
@@ -64,7 +65,7 @@ def make_model(args, train, count, model):
         shutil.copyfile(args.model, model)
         return
     with contextlib.ExitStack() as stack:
-        sides = [stack.enter_context(opened(args.corpus, None, name)) for name in train.files]
+        sides = [stack.enter_context(open_lines(args.corpus, None, name)) for name in train.files]
         lines = itertools.chain.from_iterable(sides)
         learn(args.method, lines, len(sides) * count, args.size, model)
 

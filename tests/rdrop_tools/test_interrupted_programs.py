@@ -16,7 +16,7 @@ import pytest
 import torch
 from helpers.faults import contents, full_disk, kill_at_random, run_undisturbed
 
-from rdrop_tools.corpus import download, home_assistant, prepare, subwords
+from rdrop_tools.corpus import download, home_assistant, interface_wheel, prepare, subwords
 from rdrop_tools.corpus.table import Archive, CorpusError
 from rdrop_tools.runs import averaging
 
@@ -88,7 +88,7 @@ PROGRAMS = ("prepare_corpus", "subwords", "prepare_home_assistant", "average_che
 def main(inputs, tmp_path, monkeypatch):
     """Run a program, by its name, in this process."""
     wheel = hashlib.sha256((inputs / "wheel").read_bytes()).hexdigest()
-    monkeypatch.setattr(home_assistant, "SHA256", wheel)
+    monkeypatch.setattr(interface_wheel, "SHA256", wheel)
 
     def run(name):
         module, words = arguments(name, inputs, tmp_path / "out")
@@ -197,8 +197,9 @@ def test_killed_ten_times_makes_the_same_bytes(inputs, tmp_path, name):
     program = [str(SCRIPTS / f"{name}.py")]
     if name == "prepare_home_assistant":  # which insists on the one true wheel
         sha256 = hashlib.sha256((inputs / "wheel").read_bytes()).hexdigest()
-        code = "from rdrop_tools.corpus import home_assistant as program"
-        program = ["-c", f"{code}; program.SHA256 = {sha256!r}; program.main()"]
+        code = "from rdrop_tools.corpus import home_assistant, interface_wheel"
+        code = f"{code}; interface_wheel.SHA256 = {sha256!r}; home_assistant.main()"
+        program = ["-c", code]
     assert_killed_ten_times_makes_the_same([sys.executable, *program, *words], tmp_path / "out")
 
 

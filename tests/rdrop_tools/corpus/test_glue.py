@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rdrop_tools.corpus.glue import TASKS, main, read_rows
+from rdrop_tools.corpus.glue import TASKS, main, read_examples
 
 LINES = {  # as published: a header and a line, or two lines
     "CoLA": ["gj04\t1\t\tThey sang.", "gj04\t0\t*\tThey sung."],
@@ -32,8 +32,8 @@ EXPECTED = {
 def test_a_line_of_each_task(task, tmp_path):
     path = tmp_path / "train.tsv"
     path.write_text("\n".join(LINES[task]) + "\n")
-    assert read_rows(path, TASKS[task])[-1] == EXPECTED[task]
-    assert len(read_rows(path, TASKS[task])) == (2 if task == "CoLA" else 1)
+    assert read_examples(path, TASKS[task])[-1] == EXPECTED[task]
+    assert len(read_examples(path, TASKS[task])) == (2 if task == "CoLA" else 1)
 
 
 @pytest.fixture
@@ -75,7 +75,10 @@ def test_a_file_that_is_not_there_is_named(published, missing, message):
 
 @pytest.mark.parametrize(
     ("task", "line", "message"),
-    [("RTE", "0\tone", "line 2 of .* has 2 columns, too few"), ("STS-B", "a\t" * 9 + "b", "'b'")],
+    [
+        ("RTE", "0\tone", "line 2 of .*train.tsv has 2 columns, too few"),
+        ("STS-B", "a\t" * 9 + "b", "line 2 of .*train.tsv has the score 'b'"),
+    ],
 )
 def test_a_damaged_line_is_named(tmp_path, task, line, message):
     (tmp_path / task).mkdir()

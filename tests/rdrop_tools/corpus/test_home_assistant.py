@@ -5,10 +5,12 @@ import json
 import subprocess
 import zipfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from rdrop_tools.corpus import home_assistant as program
+from rdrop_tools.corpus import interface_sets, interface_wheel
 
 TREE = "homeassistant/components"
 
@@ -29,7 +31,9 @@ def wheel(tmp_path, monkeypatch):
 
     def make(files):
         path = make_wheel(tmp_path / "tiny.whl", files)
-        monkeypatch.setattr(program, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+        monkeypatch.setattr(
+            interface_wheel, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest()
+        )
         return path
 
     return make
@@ -115,7 +119,7 @@ def test_pairs_at_the_limits_are_kept():
 
 
 def test_a_split_is_known_for_ever():
-    splits = {n: program.split_of(f"the number {n} is even") for n in range(40)}
+    splits = {n: interface_sets.split_of(f"the number {n} is even") for n in range(40)}
     held_out = {n: split for n, split in splits.items() if split != "train"}
     assert held_out == {
         0: "valid",
@@ -130,9 +134,9 @@ def test_a_split_is_known_for_ever():
 
 def test_a_split_ignores_case_and_what_is_short():
     sources = [f"This is string Number {n}" for n in range(300)]
-    assert {program.split_of(source) for source in sources} == {"train", "valid", "test"}
-    assert all(program.split_of(s) == program.split_of(s.upper()) for s in sources)
-    assert {program.split_of(f"Only three {n}") for n in range(300)} == {"train"}
+    assert {interface_sets.split_of(source) for source in sources} == {"train", "valid", "test"}
+    assert all(interface_sets.split_of(s) == program.split_of(s.upper()) for s in sources)
+    assert {interface_sets.split_of(f"Only three {n}") for n in range(300)} == {"train"}
 
 
 def test_order_does_not_depend_on_the_rest_of_the_corpus():
@@ -207,10 +211,10 @@ def pip_that_writes(content):
     """Return a stand-in for subprocess.run: pip that downloads `content`, or fails without."""
 
     def run(command, **_):
-        assert "--no-deps" in command and program.REQUIREMENT in command
+        assert "--no-deps" in command and interface_wheel.REQUIREMENT in command
         if content is None:
             return subprocess.CompletedProcess(command, 1)
-        folder = program.Path(command[command.index("-d") + 1])
+        folder = Path(command[command.index("-d") + 1])
         (folder / "homeassistant-2026.2.3-py3-none-any.whl").write_bytes(content)
         return subprocess.CompletedProcess(command, 0)
 
@@ -219,15 +223,15 @@ def pip_that_writes(content):
 
 @pytest.mark.parametrize(("content", "message"), [(b"damaged", "damaged"), (None, "not download")])
 def test_a_failed_download_keeps_no_file(tmp_path, monkeypatch, content, message):
-    monkeypatch.setattr(program.subprocess, "run", pip_that_writes(content))
+    monkeypatch.setattr(interface_wheel.subprocess, "run", pip_that_writes(content))
     with pytest.raises(SystemExit, match=message):
         program.main(["--wheel", str(tmp_path / "downloads" / "it.whl")])
     assert list((tmp_path / "downloads").iterdir()) == []
 
 
 def test_a_good_download_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(program.subprocess, "run", pip_that_writes(b"good"))
-    monkeypatch.setattr(program, "SHA256", hashlib.sha256(b"good").hexdigest())
+    monkeypatch.setattr(interface_wheel.subprocess, "run", pip_that_writes(b"good"))
+    monkeypatch.setattr(interface_wheel, "SHA256", hashlib.sha256(b"good").hexdigest())
     program.main(["--wheel", str(tmp_path / "it.whl")])
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"good"]
 

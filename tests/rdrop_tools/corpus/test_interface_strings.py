@@ -5,8 +5,8 @@ import zipfile
 
 import pytest
 
-from rdrop_tools.corpus import home_assistant
-from rdrop_tools.corpus.interface_strings import choose_rows, kind_of, main, make_sets
+from rdrop_tools.corpus import interface_wheel
+from rdrop_tools.corpus.interface_strings import choose_examples, kind_of, main, make_sets
 from rdrop_tools.corpus.labelled import NO_LABEL
 
 
@@ -40,11 +40,15 @@ def test_a_string_of_two_kinds_is_left_out_and_case_is_no_difference():
         (("title",), "[%key:common::title%]"),
         (("title",), "42"),
     ]
-    assert [(row.sentences, row.label) for row in choose_rows(strings)] == [(("Power",), "name")]
+    assert [(row.sentences, row.label) for row in choose_examples(strings)] == [
+        (("Power",), "name")
+    ]
 
 
 def rows(count=400):
-    return choose_rows(((("x", "name" if n % 2 else "title")), f"String {n}") for n in range(count))
+    return choose_examples(
+        ((("x", "name" if n % 2 else "title")), f"String {n}") for n in range(count)
+    )
 
 
 def test_sets_do_not_overlap_and_do_not_depend_on_what_else_is_there():
@@ -71,7 +75,7 @@ def test_the_program_writes_sets_whole_or_not_at_all(tmp_path, monkeypatch, caps
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("homeassistant/components/a/translations/en.json", json.dumps(tree))
         archive.writestr("homeassistant/components/a/translations/de.json", '{"title": "x"}')
-    monkeypatch.setattr(home_assistant, "verify_checksum", lambda path: None)
+    monkeypatch.setattr(interface_wheel, "verify_checksum", lambda path: None)
     with pytest.raises(SystemExit, match="too few for 300 labels"):
         main(["--wheel", str(wheel), "--out", str(out)])
     assert not out.exists()

@@ -6,8 +6,8 @@ import zipfile
 
 import pytest
 
-from rdrop_tools.corpus import home_assistant
 from rdrop_tools.corpus import interface_text as program
+from rdrop_tools.corpus import interface_wheel
 
 FORM = {
     "config": {
@@ -37,14 +37,14 @@ def wheel(tmp_path, monkeypatch):
                 archive.writestr(f"{folder}/en.json", json.dumps(tree))
                 archive.writestr(f"{folder}/de.json", json.dumps({"title": "Deutsch"}))
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        monkeypatch.setattr(home_assistant, "SHA256", digest)
+        monkeypatch.setattr(interface_wheel, "SHA256", digest)
         return path
 
     return make
 
 
 def strings_of(path):
-    return list(home_assistant.read_components(path))
+    return [english for (english,) in interface_wheel.read_components(path)]
 
 
 def test_every_description_with_the_title_that_stands_next_to_it(wheel):
