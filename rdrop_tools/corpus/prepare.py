@@ -51,7 +51,7 @@ def tokenized(line, language, settings, is_training):
     return line.lower() if settings.lowercase else line
 
 
-def write_sets(table, originals, settings, workers, folder):
+def write_tokenized_sets(table, originals, settings, workers, folder):
     """Write {train,valid,test}.LANG into a folder; return how many pairs were read and kept.
 
     The result is a dictionary of texts, each with `read` and `kept`, and one of sets.
@@ -138,7 +138,7 @@ def make_corpus(table_path, originals, out, settings, valid, workers):
     table = table._replace(texts=chosen_texts(table, valid, settings.valid_every))
     with atomic_folder(out) as folder:
         inputs = inputs_of(table, originals)  # the quick check that all is there comes first
-        texts, sets = write_sets(table, originals, settings, workers, folder)
+        texts, sets = write_tokenized_sets(table, originals, settings, workers, folder)
         if settings.train_pairs:
             keep_sample(folder, table.languages, settings.train_pairs)
             sets["train"] = settings.train_pairs
