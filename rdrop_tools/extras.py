@@ -26,6 +26,7 @@ def load(module):
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
+        install = f"pip install '.[{EXTRAS[package]}]'"
         raise MissingPackage(
-            f"needs {package}: run pip install '.[{EXTRAS[package]}]' in the checkout."
+            f"needs {package.replace('_', '-')}: run {install} in the checkout."
         ) from error

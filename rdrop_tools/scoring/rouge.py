@@ -20,7 +20,7 @@ SENTENCE_END = re.compile(r"(?<=[.!?]) +")
 def rouge(hypotheses, references, by_sentence=False):
     """Return {name: percent} of ROUGE-1, ROUGE-2 and ROUGE-L over all pairs of texts.
 
-    Raises MissingPackage if rouge-score is.
+    Raises MissingPackage if rouge-score is not installed.
     """
     RougeScorer = load("rouge_score.rouge_scorer").RougeScorer
     last = "rougeLsum" if by_sentence else "rougeL"

@@ -61,7 +61,7 @@ def test_every_program_has_help_without_the_packages_of_the_extras(program, tmp_
     [
         ("plot_training.py", ["LOG", "--out=a.png"], "matplotlib", "plots"),
         ("score_bleu.py", ["--sys=LOG", "--ref=LOG", "--detokenize=de"], "sacremoses", "corpus"),
-        ("score_rouge.py", ["--sys=LOG", "--ref=LOG"], "rouge_score", "rouge"),
+        ("score_rouge.py", ["--sys=LOG", "--ref=LOG"], "rouge-score", "rouge"),
         ("export_ctranslate2.py", ["RUN", "--out=a"], "ctranslate2", "ctranslate2"),
     ],
 )
