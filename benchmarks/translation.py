@@ -30,10 +30,10 @@ def make_translators(run, exported, search, threads):
         export(run, exported / quantization, quantization=quantization)
         models[f"CTranslate2 {quantization}"] = find_model(exported / quantization)
     translators = {}
-    for name, model in models.items():
+    for name, files in models.items():
         for count in threads:
-            engine = load_engine(model, search, cpu=True, threads=count)
-            preparation = Preparation(model, engine.source, engine.target)
+            engine = load_engine(files, search, cpu=True, threads=count)
+            preparation = Preparation(files, engine.source, engine.target)
             translators[name, count] = Translator(engine, preparation, is_prepared=True)
     return translators
 
@@ -50,12 +50,12 @@ def translate(translator, threads, lines):
 
 def test_set(run, translators, limit):
     """Return the source in subwords, the reference before that, and a BLEU for such text."""
-    model = find_model(run)
+    files = find_model(run)
     engine = next(iter(translators.values())).engine
-    folder = model.subwords.parent
+    folder = files.subword_model.parent
     source = read_lines(folder / f"test.{engine.source}")[:limit]
     reference = read_lines(folder / "tokenized" / f"test.{engine.target}")[:limit]
-    is_tokenized = "corpus" in model.manifest
+    is_tokenized = "corpus" in files.manifest
     return source, reference, BLEU(tokenize="none" if is_tokenized else "13a", force=True)
 
 

@@ -37,6 +37,7 @@ class _Hashed:
         self._file, self._digest = file, digest
 
     def read(self, size):
+        """Return the next bytes, at most `size`."""
         block = self._file.read(size)
         self._digest.update(block)
         return block

@@ -22,4 +22,5 @@ fi
 # Threads that wait for each other by spinning make a busy machine many times slower.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
+export RDROP_PROGRAM=translate.sh # the name in its messages
 exec "$python" "$repo/scripts/translate.py" "$@"

@@ -10,11 +10,12 @@ import csv
 import sys
 from itertools import product
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 from digits import POOL, train, whole_number
 
 from rdrop_tools.atomic import atomic_file
+from rdrop_tools.runs.seed_scores import mean_and_spread
 
 SIZES = (100, 300, POOL)
 ALPHAS = (0.0, 0.3, 1.0, 3.0)  # the first is plain
@@ -81,8 +82,7 @@ def average(rows: list, name: str) -> float:
 
 def accuracy(rows: list) -> str:
     """Mean and standard deviation over the seeds, in percent."""
-    values = [row["test_accuracy"] for row in rows]
-    return f"{mean(values):.2f} ± {stdev(values):.2f}"
+    return mean_and_spread([row["test_accuracy"] for row in rows])
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ from rdrop_fairseq.options import REG_ALPHA
 from rdrop_tools.ablations.plan import PLAIN
 from rdrop_tools.ablations.report import gains_of
 from rdrop_tools.ablations.results import LOG
-from rdrop_tools.atomic import atomic_file
-from rdrop_tools.runs.plot import COLOURS, STYLE, draw, plt
+from rdrop_tools.plotting import COLOURS, STYLE, pyplot, save
+from rdrop_tools.runs.plot import draw
 
 ALPHA = re.compile(rf"{REG_ALPHA.flag} (\S+)")
 RDROP = "rdrop"
@@ -26,9 +26,8 @@ def draw_all(results, folder):
             figures[f"curves-{corpus}"] = draw(logs)
     paths = {folder / f"{name}.png": figure for name, figure in figures.items() if figure}
     for path, figure in paths.items():
-        with atomic_file(path) as picture:
-            figure.savefig(picture, dpi=120)
-        plt.close(figure)
+        save(figure, path, dpi=120)
+        pyplot().close(figure)
     return list(paths)
 
 
@@ -79,6 +78,7 @@ def against_pairs(by_corpus):
 
 
 def _axis(across, up):
+    plt = pyplot()
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(6, 4.2), layout="constrained")
     axis.set_xlabel(across)

@@ -9,12 +9,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from rdrop_tools.ablations.pictures import draw_all
 from rdrop_tools.ablations.plan import matching, read_plan, trainings
 from rdrop_tools.ablations.report import progress, tables, with_tables
 from rdrop_tools.ablations.results import add_result, is_done, read_results
 from rdrop_tools.ablations.significance import read_significance, write_significance
 from rdrop_tools.arguments import at_least_one
 from rdrop_tools.atomic import atomic_file
+from rdrop_tools.extras import MissingPackage
 from rdrop_tools.scoring.output import ScoringError
 
 
@@ -44,8 +46,6 @@ def add(args, plan):
 
 def report(args, plan):
     """Compare, draw, and print the tables."""
-    from rdrop_tools.ablations.pictures import draw_all  # matplotlib takes a second
-
     results = read_results(args.out / "results.csv")
     write_significance(args.out / "significance.csv", results, args.out)
     pictures = draw_all(results, args.out)
@@ -56,12 +56,13 @@ def report(args, plan):
 def readme(args, plan):
     """Put the tables into the README next to the CSVs."""
     path = args.out / "README.md"
-    text = with_tables(path.read_text(encoding="utf-8"), made_tables(args, plan))
+    text = with_tables(path, made_tables(args, plan))
     with atomic_file(path) as made:
         made.write_text(text, encoding="utf-8")
 
 
 def made_tables(args, plan):
+    """Return the tables of all results so far."""
     results = read_results(args.out / "results.csv")
     return tables(plan, results, read_significance(args.out / "significance.csv"))
 
@@ -83,5 +84,5 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         args.run(args, read_plan(args.rows))
-    except (ValueError, OSError, ScoringError) as error:
+    except (ValueError, OSError, MissingPackage, ScoringError) as error:
         sys.exit(f"{parser.prog}: {error}")

@@ -11,16 +11,17 @@ COLUMNS = (
     *("group", "row", "passes", "updates", "computing", "seeds", "best update"),
     *("valid BLEU", "test BLEU", "to plain", "p"),
 )
-PLACE = re.compile(r"(<!-- tables -->\n).*?(<!-- end of tables -->)", re.DOTALL)
+BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
+PLACE = re.compile(rf"({BEGIN}\n).*?({END})", re.DOTALL)
 
 
 def tables(plan, results, significance):
     """Return the text: a table for each corpus, and how much of the plan was run."""
     corpora = dict.fromkeys(corpus for row in plan.rows for corpus in row.corpora)
-    return "\n\n".join(_table(plan, corpus, results, significance) for corpus in corpora)
+    return "\n\n".join(_corpus_table(plan, corpus, results, significance) for corpus in corpora)
 
 
-def _table(plan, corpus, results, significance):
+def _corpus_table(plan, corpus, results, significance):
     rows = [row for row in plan.rows if corpus in row.corpora]
     results = [row for row in results if row["corpus"] == corpus]
     p_values = {row["row"]: row for row in significance if row["corpus"] == corpus}
@@ -60,11 +61,12 @@ def progress(plan, results, seeds):
     return f"{done} of {len(wanted)} trainings are done."
 
 
-def with_tables(text, made):
+def with_tables(path, made):
     """Return the text of a README with the tables in their place.
 
     Raises ValueError, in a sentence for the user, if it has no place for them.
     """
+    text = path.read_text(encoding="utf-8")
     if not PLACE.search(text):
-        raise ValueError("there is no place for the tables, between two comments, in it.")
+        raise ValueError(f"{path} needs the lines '{BEGIN}' and '{END}'.")
     return PLACE.sub(lambda place: f"{place[1]}\n{made}\n\n{place[2]}", text)

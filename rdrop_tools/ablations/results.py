@@ -7,7 +7,7 @@ from sacrebleu.metrics import BLEU
 from rdrop_tools import manifest
 from rdrop_tools.ablations.plan import pairs_of
 from rdrop_tools.runs.log import read_entries, training_seconds
-from rdrop_tools.runs.seed_scores import put_rows, read_rows
+from rdrop_tools.runs.seed_scores import put_csv, read_csv
 from rdrop_tools.scoring.output import read_references, read_system
 
 TRAINING = ("corpus", "row", "seed")
@@ -32,10 +32,11 @@ def read_results(path):
 
     Raises ValueError, in a sentence for the user, if it is another CSV.
     """
-    return read_rows(path, FIELDS)
+    return read_csv(path, FIELDS)
 
 
 def key_of(training):
+    """Return what the CSV knows a training by: the fields of TRAINING, as text."""
     return training.corpus, training.row.name, str(training.seed)
 
 
@@ -49,7 +50,7 @@ def is_done(training, results):
 def add_result(path, training, folder):
     """Add what a finished training left in its folder to the CSV; return its row."""
     row = dict(zip(TRAINING, key_of(training)), **result_of(training, folder))
-    put_rows(path, FIELDS, TRAINING, [row])
+    put_csv(path, FIELDS, TRAINING, [row])
     return row
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from rdrop_tools.ablations.plan import PLAIN
 from rdrop_tools.ablations.results import OUTPUT, bleu_of
-from rdrop_tools.runs.seed_scores import put_rows, read_rows
+from rdrop_tools.runs.seed_scores import put_csv, read_csv
 from rdrop_tools.scoring.comparison import compare
 from rdrop_tools.scoring.output import read_references, read_system
 
@@ -13,7 +13,7 @@ FIELDS = ("corpus", "row", "seeds", "plain_bleu", "bleu", "p_value")
 
 def read_significance(path):
     """Return the rows of the CSV, dictionaries of FIELDS; none where there is no file."""
-    return read_rows(path, FIELDS)
+    return read_csv(path, FIELDS)
 
 
 def write_significance(path, results, folder):
@@ -29,7 +29,7 @@ def write_significance(path, results, folder):
         for name in of_rows
         if name != PLAIN and of_rows[name].keys() & of_rows.get(PLAIN, {}).keys()
     ]
-    put_rows(path, FIELDS, FIELDS[:2], compared)
+    put_csv(path, FIELDS, FIELDS[:2], compared)
 
 
 def comparison(corpus, name, plain, other):

@@ -5,8 +5,8 @@ import io
 import itertools
 
 import sentencepiece
-from subword_nmt.apply_bpe import BPE
-from subword_nmt.learn_bpe import learn_bpe
+
+from rdrop_tools.extras import load
 
 MODEL_FILES = {"sentencepiece": "spm.model", "subword-nmt": "codes"}
 SAMPLE = 10_000_000  # lines that SentencePiece learns from at most; it holds them all in memory
@@ -22,6 +22,7 @@ def learn(method, lines, count, size, model):
     if method == "sentencepiece":
         model.write_bytes(_learn_sentencepiece(sample(lines, count), size))
     else:
+        learn_bpe = load("subword_nmt.learn_bpe").learn_bpe
         with open(model, "w", encoding="utf-8") as codes:
             learn_bpe(lines, codes, size)
 
@@ -57,7 +58,7 @@ def encoder(method, model):
         processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
         return lambda line: " ".join(processor.encode(line, out_type=str))
     with open(model, encoding="utf-8") as codes:
-        bpe = BPE(codes)
+        bpe = load("subword_nmt.apply_bpe").BPE(codes)
 
     def encode(line):
         if len(bpe.cache) > CACHED_WORDS:

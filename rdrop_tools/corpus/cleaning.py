@@ -33,4 +33,5 @@ def add_cleaning_arguments(parser):
 
 
 def limits_of(args):
+    """Return the :class:`Limits` that the arguments of :func:`add_cleaning_arguments` give."""
     return Limits(args.min_length, args.max_length, args.ratio)

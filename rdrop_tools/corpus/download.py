@@ -1,4 +1,4 @@
-"""Download the archives that a corpus is made of, as its table lists them.
+"""Download the archives that a corpus is made of, as its corpus.json lists them.
 
 What is there already is verified, never fetched again. An interrupted download is continued by the
 same command. Only a file that is verified gets its name: until then it is called NAME.part.
@@ -12,6 +12,7 @@ from pathlib import Path
 from rdrop_tools.corpus.archive import WrongArchive, verify
 from rdrop_tools.corpus.fetch import NotFetched, Unreachable, fetch
 from rdrop_tools.corpus.table import CorpusError, read_table
+from rdrop_tools.extras import MissingPackage
 
 PAUSES = (0, 1, 5, 15)  # seconds before each round over an archive's addresses
 
@@ -86,12 +87,14 @@ def _how_to_get(failures, folder):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--corpus", type=Path, required=True, help="the table, a corpus.json")
+    parser.add_argument(
+        "--corpus", type=Path, required=True, help="the corpus description, a corpus.json"
+    )
     parser.add_argument("--to", type=Path, required=True, help="folder for the archives")
     args = parser.parse_args(argv)
     try:
         download(read_table(args.corpus).archives, args.to)
-    except CorpusError as error:
+    except (CorpusError, MissingPackage) as error:
         sys.exit(f"{parser.prog}: {error}")
     except KeyboardInterrupt:
         print(f"{parser.prog}: stopped; the same command continues from here.", file=sys.stderr)

@@ -8,10 +8,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from tqdm import tqdm
-
 from rdrop_tools.corpus.archive import WrongArchive, verify
 from rdrop_tools.corpus.table import CorpusError
+from rdrop_tools.extras import load
 
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 18
@@ -108,7 +107,7 @@ def _receive(url, part, archive):
 
 def _progress(name, offset, total):
     scale = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
-    return tqdm(desc=name, initial=offset, total=total, disable=None, **scale)
+    return load("tqdm").tqdm(desc=name, initial=offset, total=total, disable=None, **scale)
 
 
 def _ask(url, offset):
@@ -136,6 +135,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to https, and to http only from http."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
+        """Return the request to follow, or raise HTTPError."""
         scheme = urllib.parse.urlsplit(newurl).scheme
         if scheme not in {"https", req.type}:
             msg = f"redirect to {newurl}, which is not followed"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rdrop_tools.arguments import at_least_one
 from rdrop_tools.atomic import atomic_folder
-from rdrop_tools.corpus.interface_sets import split_of, string_hash, write_sets
+from rdrop_tools.corpus.interface_sets import split_of, string_hash, write_interface_sets
 from rdrop_tools.corpus.interface_wheel import (
     LETTER,
     POINTER,
@@ -75,7 +75,7 @@ def make_corpus(wheel, lang, out, limit=None, train_pairs=None):
     pairs = choose_pairs(translations)
     sets = split_pairs(pairs[:limit], lang, train_pairs)
     with atomic_folder(out) as folder:
-        write_sets(sets, ("en", lang), folder)
+        write_interface_sets(sets, ("en", lang), folder)
     strings = sum(sum(targets.values()) for targets in translations.values())
     print(f"{strings:,} translated strings, {len(translations):,} distinct sources")
     print(f"{len(pairs):,} pairs without the very long ones and those without a letter")

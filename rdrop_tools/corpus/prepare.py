@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Optional
 
-from tqdm import tqdm
-
 from rdrop_tools import manifest
 from rdrop_tools.arguments import at_least_one
 from rdrop_tools.atomic import atomic_folder
@@ -20,6 +18,7 @@ from rdrop_tools.corpus.raw_text import checksum_if_complete, locate_all, read_p
 from rdrop_tools.corpus.sample import keep_sample
 from rdrop_tools.corpus.sets import create_text
 from rdrop_tools.corpus.table import SPLITS, CorpusError, read_table
+from rdrop_tools.extras import MissingPackage, load
 from rdrop_tools.parallel import add_workers_argument, map_chunks
 
 
@@ -52,7 +51,7 @@ def tokenized(line, language, settings, is_training):
     return line.lower() if settings.lowercase else line
 
 
-def write_sets(table, originals, settings, workers, folder):
+def write_tokenized_sets(table, originals, settings, workers, folder):
     """Write {train,valid,test}.LANG into a folder; return how many pairs were read and kept.
 
     The result is a dictionary of texts, each with `read` and `kept`, and one of sets.
@@ -86,7 +85,7 @@ def _processed(text, originals, languages, settings, workers):
     """Yield the pairs of a text, tokenized, or None for one that is left out."""
     is_training = text.split == "train"
     work = partial(process, languages=languages, settings=settings, is_training=is_training)
-    pairs = tqdm(
+    pairs = load("tqdm").tqdm(
         read_pairs(text, originals), text.name, total=text.pairs, unit=" pairs", disable=None
     )
     return itertools.chain.from_iterable(map_chunks(work, pairs, workers))
@@ -104,7 +103,7 @@ def chosen_texts(table, valid, valid_every):
         named = [text for text in table.texts if text.name == valid]
         if not named:
             names = ", ".join(text.name for text in table.texts)
-            raise CorpusError(f"There is no text {valid}; the table has {names}.")
+            raise CorpusError(f"There is no text {valid}; the corpus description has {names}.")
         texts += [named[0]._replace(split="valid")]
     return texts
 
@@ -139,7 +138,7 @@ def make_corpus(table_path, originals, out, settings, valid, workers):
     table = table._replace(texts=chosen_texts(table, valid, settings.valid_every))
     with atomic_folder(out) as folder:
         inputs = inputs_of(table, originals)  # the quick check that all is there comes first
-        texts, sets = write_sets(table, originals, settings, workers, folder)
+        texts, sets = write_tokenized_sets(table, originals, settings, workers, folder)
         if settings.train_pairs:
             keep_sample(folder, table.languages, settings.train_pairs)
             sets["train"] = settings.train_pairs
@@ -163,7 +162,9 @@ def make_corpus(table_path, originals, out, settings, valid, workers):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--corpus", type=Path, required=True, help="table of the corpus, JSON")
+    parser.add_argument(
+        "--corpus", type=Path, required=True, help="the corpus description, a corpus.json"
+    )
     parser.add_argument(
         "--orig", type=Path, required=True, help="folder with its archives, unpacked or not"
     )
@@ -182,7 +183,7 @@ def main(argv=None):
     valid.add_argument(
         "--valid-every", type=int, metavar="N", help="every N-th training pair goes to valid"
     )
-    valid.add_argument("--valid", metavar="TEXT", help="the text of the table that becomes valid")
+    valid.add_argument("--valid", metavar="TEXT", help="the text of corpus.json that becomes valid")
     parser.add_argument(
         "--train-pairs",
         type=at_least_one,
@@ -200,6 +201,7 @@ def main(argv=None):
         args.train_pairs,
     )
     try:
+        load("sacremoses")  # it is needed after the checksums of the archives, which take minutes
         make_corpus(args.corpus, args.orig, args.out, settings, args.valid, args.workers)
-    except (CorpusError, OSError) as error:
+    except (CorpusError, MissingPackage, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")

@@ -13,8 +13,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from rdrop_tools import manifest
 from rdrop_tools.atomic import atomic_folder
 from rdrop_tools.checksums import checksum
@@ -23,6 +21,7 @@ from rdrop_tools.corpus.cleaning import Limits, add_cleaning_arguments, limits_o
 from rdrop_tools.corpus.raw_text import open_lines, read_pairs
 from rdrop_tools.corpus.sets import create_text
 from rdrop_tools.corpus.table import SPLITS, CorpusError, Text
+from rdrop_tools.extras import MissingPackage, load
 from rdrop_tools.parallel import add_workers_argument, map_chunks
 
 
@@ -48,6 +47,7 @@ def encode_set(text, corpus, folder, work, workers):
             for name in text.files
         ]
         pairs, tokenized = itertools.tee(read_pairs(text, corpus))
+        tqdm = load("tqdm").tqdm
         pairs = tqdm(pairs, f"encoding {text.name}", unit=" pairs", disable=None)
         encoded = itertools.chain.from_iterable(map_chunks(work, pairs, workers))
         for pair, before in zip(encoded, tokenized):
@@ -121,9 +121,10 @@ def main(argv=None):
     add_workers_argument(parser)
     args = parser.parse_args(argv)
     try:
+        load("tqdm")  # it is needed after learning, which takes minutes
         with atomic_folder(args.out) as folder:
             pairs = make_subwords(args, folder)
-    except (CorpusError, OSError, RuntimeError, ValueError) as error:
+    except (CorpusError, MissingPackage, OSError, RuntimeError, ValueError) as error:
         # RuntimeError: sentencepiece's own
         sys.exit(f"{parser.prog}: {error}")
     counts = (f"{split} {counts['kept']:,}" for split, counts in pairs.items())

@@ -1,4 +1,4 @@
-"""The tables `examples/translation/*/corpus.json`: what a benchmark is made of, and from where."""
+"""The corpus descriptions, `corpus.json`: what a benchmark is made of, and from where."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ class Text(NamedTuple):
 
 
 class CorpusTable(NamedTuple):
-    """What is in a table."""
+    """What is in a corpus description."""
 
     languages: tuple  # source and target
     archives: list
@@ -48,7 +48,7 @@ def read_table(path):
     """Return the :class:`CorpusTable` in a JSON file.
 
     Raises:
-        CorpusError: it cannot be read, is not such a table, or asks for what no table should.
+        CorpusError: it cannot be read, is none, or asks for what none should.
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
@@ -60,7 +60,7 @@ def read_table(path):
     except OSError as error:
         raise CorpusError(f"Cannot read {path}: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CorpusError(f"{path} is not a table of a corpus ({error!r}).") from error
+        raise CorpusError(f"{path} is not a corpus description ({error!r}).") from error
 
 
 def _archive(entry, table):

@@ -10,16 +10,9 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-try:
-    import matplotlib
-except ImportError:
-    sys.exit("plot_addrop_grid.py needs matplotlib: pip install matplotlib")
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-
-from rdrop_tools.atomic import atomic_file  # noqa: E402
-from rdrop_tools.runs.log import read_entries  # noqa: E402
+from rdrop_tools.extras import MissingPackage
+from rdrop_tools.plotting import pyplot, save
+from rdrop_tools.runs.log import read_entries
 
 NAME = re.compile(r"p(\d\.\d+)-q(\d\.\d+)-seed\d+$")
 
@@ -48,7 +41,7 @@ def draw(grid: dict, metric: str):
     mean = {place: sum(values) / len(values) for place, values in grid.items()}
     cells = [[mean.get((p, q), float("nan")) for p in columns] for q in rows]
     size = 2.2 + 0.75 * len(columns), 1.6 + 0.6 * len(rows)
-    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    figure, axis = pyplot().subplots(figsize=size, layout="constrained")
     image = axis.imshow(cells, origin="lower", cmap="Blues", aspect="auto")
     middle = (min(mean.values()) + max(mean.values())) / 2
     for (p, q), value in mean.items():
@@ -73,7 +66,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         figure = draw(read_grid(args.folder, args.metric, args.lowest), args.metric)
-        with atomic_file(args.out) as picture:
-            figure.savefig(picture, dpi=150)
-    except (OSError, ValueError) as error:  # ValueError: an unknown kind of picture, too
+        save(figure, args.out)
+    except (MissingPackage, OSError, ValueError) as error:
+        # ValueError: an unknown kind of picture, too
         sys.exit(f"{parser.prog}: {error}")

@@ -11,16 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-try:
-    import matplotlib
-except ImportError:
-    sys.exit("plot_attention.py needs matplotlib: pip install matplotlib")
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.patches import Rectangle  # noqa: E402
-
-from rdrop_tools.atomic import atomic_file  # noqa: E402
+from rdrop_tools.extras import MissingPackage
+from rdrop_tools.plotting import pyplot, save
 
 CANDIDATE, DROPPED = "#E69F00", "#D55E00"  # of Okabe and Ito, told apart by colour-blind eyes too
 
@@ -50,10 +42,8 @@ def main(argv=None):
         option.add_to(parser)
     args = parser.parse_args(argv)
     try:
-        queries, keys, maps = attention_maps(args)
-        with atomic_file(args.out) as picture:
-            draw(queries, keys, maps).savefig(picture, dpi=150)
-    except (OSError, RuntimeError, ValueError, IndexError) as error:
+        save(draw(*attention_maps(args)), args.out)
+    except (MissingPackage, OSError, RuntimeError, ValueError, IndexError) as error:
         sys.exit(f"{parser.prog}: {error}")
 
 
@@ -128,12 +118,12 @@ def axes_words(attention: str, task, inputs: dict) -> tuple:
 def draw(queries: list, keys: list, maps: list):
     """Return a figure of the maps, side by side."""
     size = (1.6 + 0.42 * len(keys)) * len(maps), 2.2 + 0.36 * len(queries)
-    figure, axes = plt.subplots(1, len(maps), figsize=size, layout="constrained", squeeze=False)
+    layout = {"figsize": size, "layout": "constrained", "squeeze": False}
+    figure, axes = pyplot().subplots(1, len(maps), **layout)
     for axis, panel in zip(axes[0], maps):
         axis.imshow(panel.attention, cmap="Blues", vmin=0, aspect="auto")
         for row, column in panel.candidates.nonzero().tolist():
-            corner = column - 0.44, row - 0.44
-            axis.add_patch(Rectangle(corner, 0.88, 0.88, fill=False, edgecolor=CANDIDATE, lw=1.6))
+            axis.add_patch(_frame(column, row))
         rows, columns = panel.dropped.nonzero(as_tuple=True)
         axis.scatter(columns, rows, marker="x", color=DROPPED, s=60, linewidths=2.2)
         axis.set_title(panel.title, fontsize=10)
@@ -146,8 +136,16 @@ def draw(queries: list, keys: list, maps: list):
 
 
 def legend() -> list:
-    frame = Rectangle((0, 0), 1, 1, fill=False, edgecolor=CANDIDATE, lw=1.6, label="candidate")
-    cross = plt.Line2D(
-        [], [], marker="x", color=DROPPED, linestyle="", markeredgewidth=2, label="dropped"
-    )
-    return [frame, cross]
+    """Return what the signs of the maps mean, as handles for matplotlib."""
+    from matplotlib.lines import Line2D
+
+    style = {"marker": "x", "color": DROPPED, "linestyle": "", "markeredgewidth": 2}
+    return [_frame(0, 0, label="candidate"), Line2D([], [], label="dropped", **style)]
+
+
+def _frame(column, row, **options):
+    """The frame of a candidate."""
+    from matplotlib.patches import Rectangle
+
+    corner = column - 0.44, row - 0.44
+    return Rectangle(corner, 0.88, 0.88, fill=False, edgecolor=CANDIDATE, lw=1.6, **options)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import torch
 
-# The plugin lets PyTorch load fairseq's checkpoints safely
-from rdrop_fairseq.compat.checkpoints import CHECKS_TYPES, why_not_loaded
+import rdrop_fairseq  # noqa: F401  (with which PyTorch loads fairseq's checkpoints safely)
 from rdrop_tools.arguments import at_least_one
 from rdrop_tools.atomic import atomic_file
 
@@ -126,6 +125,9 @@ def _updates(state):
 
 def load(path):
     """Return the state in a checkpoint, its tensors in main memory."""
+    # fairseq comes with it, which takes seconds: too long for --help
+    from rdrop_fairseq.compat.checkpoints import CHECKS_TYPES, why_not_loaded
+
     try:
         state = torch.load(path, map_location="cpu", weights_only=CHECKS_TYPES)
     except FileNotFoundError as error:

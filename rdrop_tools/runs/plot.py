@@ -8,19 +8,10 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-try:
-    import matplotlib
-except ImportError:
-    sys.exit("plot_training.py needs matplotlib: pip install matplotlib")
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.patheffects import withStroke  # noqa: E402
-from matplotlib.ticker import LogLocator, NullFormatter  # noqa: E402
-
-from rdrop_tools.arguments import named_path  # noqa: E402
-from rdrop_tools.atomic import atomic_file  # noqa: E402
-from rdrop_tools.runs.log import read_entries, training_seconds  # noqa: E402
+from rdrop_tools.arguments import named_path
+from rdrop_tools.extras import MissingPackage
+from rdrop_tools.plotting import COLOURS, STYLE, pyplot, save
+from rdrop_tools.runs.log import read_entries, training_seconds
 
 
 class Panel(NamedTuple):
@@ -40,22 +31,6 @@ PANELS = (
     Panel("valid", "bleu", "Validation BLEU"),
 )
 HOURS_FROM = 3 * 3600  # seconds; shorter trainings are shown in minutes
-# Okabe and Ito's colours, told apart by colour-blind eyes too
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLE = {
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#888888",
-    "axes.grid": True,
-    "grid.color": "#e6e6e6",
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.titlepad": 12,
-    "figure.constrained_layout.h_pad": 0.12,
-    "font.size": 10,
-    "legend.frameon": False,
-    "lines.linewidth": 1.8,
-}
 
 
 class PlotError(Exception):
@@ -97,6 +72,7 @@ def draw(runs):
     curves = [curve for run, colour in coloured for curve in read_curves(*run, colour)]
     panels = [panel for panel in PANELS if any(curve.panel == panel for curve in curves)]
     rows = [("updates", 1, lambda curve: curve.updates), *_time_rows(curves)]
+    plt = pyplot()
     with plt.rc_context(STYLE):
         size = (4.8 * len(panels), 4.2 * len(rows))
         figure, grid = plt.subplots(
@@ -119,6 +95,8 @@ def _time_rows(curves):
 
 
 def _draw_curve(axis, positions, curve):
+    from matplotlib.patheffects import withStroke
+
     marker = "o" if len(positions) < 40 else None
     axis.plot(
         positions, curve.values, color=curve.colour, label=curve.name, marker=marker, markersize=3.5
@@ -135,6 +113,8 @@ def _draw_curve(axis, positions, curve):
 
 
 def _finish(axis, panel, unit):
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     axis.set_title(panel.title)
     axis.set_xlabel(unit)
     axis.margins(x=0.12)
@@ -157,8 +137,7 @@ def main(argv=None):
     parser.add_argument("--out", type=Path, required=True, help="the picture: .png or .svg")
     args = parser.parse_args(argv)
     try:
-        figure = draw(args.logs)
-        with atomic_file(args.out) as picture:
-            figure.savefig(picture, dpi=150)
-    except (PlotError, OSError, ValueError) as error:  # ValueError: an unknown kind of picture
+        save(draw(args.logs), args.out)
+    except (PlotError, MissingPackage, OSError, ValueError) as error:
+        # ValueError: an unknown kind of picture
         sys.exit(f"{parser.prog}: {error}")

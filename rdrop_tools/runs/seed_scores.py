@@ -19,7 +19,7 @@ TRAINING = ("benchmark", "method", "seed")
 FIELDS = (*TRAINING, "score", "value")
 
 
-def read_rows(path, fields=FIELDS):
+def read_csv(path, fields=FIELDS):
     """Return the rows of the CSV, dictionaries of its fields; none where there is no file.
 
     Raises ValueError, in a sentence for the user, if it is another CSV or a value is no number.
@@ -49,7 +49,7 @@ def is_number(text):
     return True
 
 
-def put_rows(path, fields, training, added):
+def put_csv(path, fields, training, added):
     """Put rows into the CSV, in the place of those that are equal in the fields of `training`.
 
     Programs that do so at the same time wait for each other.
@@ -58,7 +58,7 @@ def put_rows(path, fields, training, added):
         named = {tuple(row[field] for field in training) for row in added}
         rows = [
             row
-            for row in read_rows(path, fields)
+            for row in read_csv(path, fields)
             if tuple(row[field] for field in training) not in named
         ]
         with atomic_file(path) as made, open(made, "w", encoding="utf-8", newline="") as file:
@@ -78,7 +78,7 @@ def _alone_with(path):
 def add_scores(path, training, scores):
     """Put the scores {name: text} of a training (benchmark, method, seed) into the CSV."""
     rows = [dict(zip(FIELDS, (*training, name, value))) for name, value in scores.items()]
-    put_rows(path, FIELDS, TRAINING, rows)
+    put_csv(path, FIELDS, TRAINING, rows)
 
 
 def read_scores(path):
@@ -92,7 +92,7 @@ def read_scores(path):
     return scores
 
 
-def table(rows):
+def scores_table(rows):
     """Return a Markdown table of mean ± standard deviation, the scores in their first order."""
     names = list(dict.fromkeys(row["score"] for row in rows))
     trainings = list(dict.fromkeys((row["benchmark"], row["method"]) for row in rows))
@@ -113,7 +113,8 @@ def mean_and_spread(values):
     return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
-def named(text):
+def training_field(text):
+    """Split `NAME=VALUE`, of a field in TRAINING, into its parts."""
     name, separator, value = text.partition("=")
     if name not in TRAINING or not separator or not value:
         raise argparse.ArgumentTypeError(f"give {', '.join(TRAINING)} as NAME=VALUE, not '{text}'")
@@ -128,7 +129,9 @@ def main(argv=None):
     for command in (add, show):
         command.add_argument("csv", type=Path, help="the CSV")
     add.add_argument("scores", type=Path, help="a file of scores")
-    add.add_argument("training", nargs=3, type=named, metavar="NAME=VALUE", help="what it was")
+    add.add_argument(
+        "training", nargs=3, type=training_field, metavar="NAME=VALUE", help="what it was"
+    )
     args = parser.parse_args(argv)
     try:
         if args.command == "add":
@@ -138,6 +141,6 @@ def main(argv=None):
             chosen = tuple(training[field] for field in TRAINING)
             add_scores(args.csv, chosen, read_scores(args.scores))
         else:
-            print(table(read_rows(args.csv)))
+            print(scores_table(read_csv(args.csv)))
     except (ValueError, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")

@@ -7,12 +7,19 @@ import argparse
 import json
 import re
 import sys
-from pathlib import Path
 from typing import Callable, NamedTuple
 
 from sacrebleu.metrics import BLEU, CHRF
 
-from rdrop_tools.scoring.output import ScoringError, read_lines, read_references, read_system
+from rdrop_tools.extras import MissingPackage, load
+from rdrop_tools.scoring.output import (
+    ScoringError,
+    add_reference_argument,
+    add_system_argument,
+    read_lines,
+    read_references,
+    read_system,
+)
 
 INNER_HYPHEN = re.compile(rb"(\S)-(\S)")
 WIDE_SPACE = re.compile(r"[^\S \t\n\r\f\v]")
@@ -28,9 +35,7 @@ class Scoring(NamedTuple):
 
 def add_scoring_arguments(parser):
     """Add what every scoring program needs to know: the reference and how to score."""
-    parser.add_argument(
-        "--ref", type=Path, help="the reference, plain text; without it: the log's own T- lines"
-    )
+    add_reference_argument(parser)
     parser.add_argument(
         "--tokenize",
         choices=BLEU.TOKENIZERS,
@@ -89,21 +94,19 @@ def split_compounds(line):
 def detokenizer(language):
     """Return a function that joins a Moses-tokenized line to a text.
 
-    Raises ScoringError for a language that sacremoses does not know; it would treat it as any.
+    Raises:
+        ScoringError: sacremoses does not know the language; it would treat it as any.
+        MissingPackage: sacremoses is not installed.
     """
-    try:
-        from sacremoses import MosesDetokenizer
-        from sacremoses.corpus import NonbreakingPrefixes
-    except ImportError as error:
-        raise ScoringError("--detokenize needs sacremoses: pip install sacremoses") from error
+    sacremoses = load("sacremoses")
     # those with a list of abbreviations, and two with rules for their characters alone
-    known = {*NonbreakingPrefixes().available_langs.values(), "ja", "ko"}
+    known = {*sacremoses.corpus.NonbreakingPrefixes().available_langs.values(), "ja", "ko"}
     if language not in known:
         raise ScoringError(
             f"--detokenize is for the languages of Moses, {', '.join(sorted(known))}, "
             f"not '{language}'."
         )
-    detokenize = MosesDetokenizer(lang=language).detokenize
+    detokenize = sacremoses.MosesDetokenizer(lang=language).detokenize
     return lambda line: detokenize(line.split())
 
 
@@ -148,15 +151,13 @@ def multi_bleu(score):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--sys", type=Path, required=True, help="plain text, or the log of fairseq-generate"
-    )
+    add_system_argument(parser)
     add_scoring_arguments(parser)
     args = parser.parse_args(argv)
     try:
         how = scoring(args, parser)
         [hypotheses], references = read_texts([args.sys], args.ref, how.prepare)
-    except (ScoringError, OSError) as error:
+    except (ScoringError, MissingPackage, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")
     scores = {name: m.corpus_score(hypotheses, [references]) for name, m in how.metrics.items()}
     if args.json:

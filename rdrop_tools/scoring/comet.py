@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from rdrop_tools.scoring.bleu import detokenizer
-from rdrop_tools.scoring.output import ScoringError, read_lines, read_system
+from rdrop_tools.scoring.output import ScoringError, add_system_argument, read_lines, read_system
 
 
 def comet_score(model, sources, hypotheses, references, batch_size=16):
@@ -45,9 +45,7 @@ def read_texts(args):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--sys", type=Path, required=True, help="plain text, or the log of fairseq-generate"
-    )
+    add_system_argument(parser)
     parser.add_argument("--src", type=Path, required=True, help="the source, plain text")
     parser.add_argument("--ref", type=Path, required=True, help="the reference, plain text")
     parser.add_argument(

@@ -10,6 +10,7 @@ import sys
 from sacrebleu.significance import PairedTest
 
 from rdrop_tools.arguments import named_path
+from rdrop_tools.extras import MissingPackage
 from rdrop_tools.scoring.bleu import add_scoring_arguments, read_texts, scoring
 from rdrop_tools.scoring.output import ScoringError
 
@@ -44,7 +45,7 @@ def paper_scores(benchmark, count):
     return [baseline, *[rdrop] * (count - 1)]
 
 
-def table(names, results, paper=None):
+def comparison_table(names, results, paper=None):
     """Return the lines of a table, a row for each system."""
     columns = {metric: [_cell(result) for result in column] for metric, column in results.items()}
     if paper:
@@ -103,13 +104,13 @@ def main(argv=None):
     try:
         how = scoring(args, parser)
         texts, references = read_texts(paths, args.ref, how.prepare)
-    except (ScoringError, OSError) as error:
+    except (ScoringError, MissingPackage, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")
     signatures, results = compare([*zip(names, texts)], references, how.metrics, args.test)
     paper = paper_scores(args.benchmark, len(names)) if args.benchmark else None
     if args.json:
         print(json.dumps(as_json(names, signatures, results, paper), indent=2))
         return
-    print("\n".join(table(names, results, paper)))
+    print("\n".join(comparison_table(names, results, paper)))
     for metric, signature in signatures.items():
         print(f"{metric}: {signature}")

@@ -14,6 +14,20 @@ class ScoringError(Exception):
     """Why there is no score to give, in a sentence for the user."""
 
 
+def add_system_argument(parser):
+    """Add `--sys`, the output of a system, for :func:`read_system`."""
+    parser.add_argument(
+        "--sys", type=Path, required=True, help="plain text, or the log of fairseq-generate"
+    )
+
+
+def add_reference_argument(parser):
+    """Add `--ref`, which may be left out where a log of fairseq-generate has the references."""
+    parser.add_argument(
+        "--ref", type=Path, help="the reference, plain text; without it: the log's own T- lines"
+    )
+
+
 def read_lines(path):
     """Return the lines of a UTF-8 text file, without their ends; only a newline ends a line.
 

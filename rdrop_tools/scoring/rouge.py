@@ -9,10 +9,10 @@ import argparse
 import re
 import statistics
 import sys
-from pathlib import Path
 
+from rdrop_tools.extras import MissingPackage, load
 from rdrop_tools.scoring.bleu import read_texts
-from rdrop_tools.scoring.output import ScoringError
+from rdrop_tools.scoring.output import ScoringError, add_reference_argument, add_system_argument
 
 SENTENCE_END = re.compile(r"(?<=[.!?]) +")
 
@@ -20,12 +20,9 @@ SENTENCE_END = re.compile(r"(?<=[.!?]) +")
 def rouge(hypotheses, references, by_sentence=False):
     """Return {name: percent} of ROUGE-1, ROUGE-2 and ROUGE-L over all pairs of texts.
 
-    Raises ScoringError if rouge-score is missing.
+    Raises MissingPackage if rouge-score is not installed.
     """
-    try:
-        from rouge_score.rouge_scorer import RougeScorer
-    except ImportError as error:
-        raise ScoringError("ROUGE needs rouge-score: pip install 'rdrop_fairseq[rouge]'") from error
+    RougeScorer = load("rouge_score.rouge_scorer").RougeScorer
     last = "rougeLsum" if by_sentence else "rougeL"
     names = {"ROUGE-1": "rouge1", "ROUGE-2": "rouge2", "ROUGE-L": last}
     scorer = RougeScorer(list(names.values()), use_stemmer=True)
@@ -43,18 +40,14 @@ def as_lines(text):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument(
-        "--sys", type=Path, required=True, help="plain text, or the log of fairseq-generate"
-    )
-    parser.add_argument(
-        "--ref", type=Path, help="the reference, plain text; without it: the log's own T- lines"
-    )
+    add_system_argument(parser)
+    add_reference_argument(parser)
     parser.add_argument("--sentences", action="store_true", help="ROUGE-L of sentences")
     args = parser.parse_args(argv)
     try:
         [hypotheses], references = read_texts([args.sys], args.ref, str)
         scores = rouge(hypotheses, references, args.sentences)
-    except (ScoringError, OSError) as error:
+    except (ScoringError, MissingPackage, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")
     for name, percent in scores.items():
         print(f"{name} {percent:.2f}")

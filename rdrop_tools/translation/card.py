@@ -1,17 +1,17 @@
 """The model card of an exported model: what it is, from what it was made and how good it is."""
 
 
-def model_card(content, model, scores):
+def model_card(content, network, scores):
     """Return the card as Markdown.
 
     Args:
         content: the manifest of the exported folder.
-        model: the fairseq model.
+        network: the fairseq model.
         scores: {file: what was printed about this checkpoint}.
     """
     stage = content["ctranslate2"]
     languages = f"{stage['source']}-{stage['target']}"
-    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    millions = sum(p.numel() for p in network.parameters()) / 1e6
     parts = [
         f"# {languages} translation model\n",
         f"It translates {stage['source']} to {stage['target']}: {millions:.1f} million parameters, "
@@ -21,11 +21,11 @@ def model_card(content, model, scores):
         "## Data\n",
         *_data(content),
         "## Training\n",
-        _table({**stage["training"], "checkpoint": stage["checkpoint"]["file"]}),
+        _two_columns({**stage["training"], "checkpoint": stage["checkpoint"]["file"]}),
         "## Scores\n",
         *(_scores(scores)),
         "## Versions\n",
-        _table({**_versions(content), **stage["versions"]}),
+        _two_columns({**_versions(content), **stage["versions"]}),
     ]
     return "\n".join(parts)
 
@@ -38,11 +38,11 @@ def _data(content):
     if corpus:
         switches = {k: v for k, v in corpus["settings"].items() if v not in (None, False)}
         yield "Tokenized as Moses does, with these settings:\n"
-        yield _table(switches)
+        yield _two_columns(switches)
     subwords = content["subwords"]
     yield f"Subwords: {subwords['settings']['method']}, size {subwords['settings'].get('size')}.\n"
     pairs = subwords.get("pairs", {})
-    yield _table({f"{name} pairs": counts["kept"] for name, counts in pairs.items()})
+    yield _two_columns({f"{name} pairs": counts["kept"] for name, counts in pairs.items()})
 
 
 def _scores(scores):
@@ -57,6 +57,6 @@ def _versions(content):
     return {name: version for versions in stages for name, version in versions.items()}
 
 
-def _table(rows):
+def _two_columns(rows):
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())]
     return "\n".join(lines) + "\n"

@@ -13,8 +13,8 @@ from pathlib import Path
 from rdrop_tools import manifest
 from rdrop_tools.atomic import atomic_folder
 from rdrop_tools.checksums import checksum
+from rdrop_tools.extras import MissingPackage, load
 from rdrop_tools.translation.card import model_card
-from rdrop_tools.translation.engines.fairseq import load_checkpoint
 from rdrop_tools.translation.folder import TranslationError, find_model
 
 QUANTIZATIONS = (
@@ -27,43 +27,46 @@ def export(run, out, checkpoint=None, quantization="float32"):
     """Write the model of a run into the new folder `out`.
 
     Raises:
+        MissingPackage: CTranslate2 is not installed.
         TranslationError: the run lacks something, its checkpoint is damaged or hostile, or
             CTranslate2 does not have such a model.
         FileExistsError: `out` exists.
     """
-    model = find_model(run, checkpoint)
-    if model.engine != "fairseq":
+    load("ctranslate2")
+    from rdrop_tools.translation.engines.fairseq import load_checkpoint  # fairseq takes seconds
+
+    files = find_model(run, checkpoint)
+    if files.engine != "fairseq":
         raise TranslationError(f"{run} is an exported model already: name the folder of a run.")
     with atomic_folder(out) as folder:
-        loaded, cfg, task = load_checkpoint(model)  # refuses what is damaged or hostile
-        _convert(model, folder, quantization, loaded, task)
-        shutil.copyfile(model.subwords, folder / model.subwords.name)
+        network, cfg, task = load_checkpoint(files)  # refuses what is damaged or hostile
+        _convert(files, folder, quantization, network, task)
+        shutil.copyfile(files.subword_model, folder / files.subword_model.name)
         stage = {
             "source": task.cfg.source_lang,
             "target": task.cfg.target_lang,
             "quantization": quantization,
-            "checkpoint": {"file": model.path.name, "sha256": checksum(model.path)},
+            "checkpoint": {"file": files.path.name, "sha256": checksum(files.path)},
             "training": _training(cfg),
             "versions": manifest.versions("ctranslate2", "torch"),
             "files": {path.name: checksum(path) for path in sorted(folder.iterdir())},
         }
-        content = {**model.manifest, "ctranslate2": stage}
+        content = {**files.manifest, "ctranslate2": stage}
         manifest.write(folder, content)
-        card = model_card(content, loaded, _scores(model.path))
+        card = model_card(content, network, _scores(files.path))
         (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _convert(model, folder, quantization, loaded, task):
+def _convert(files, folder, quantization, network, task):
     """Write what CTranslate2 reads, once its scores are known to be those of fairseq."""
-    from ctranslate2.converters import FairseqConverter
-
     from rdrop_tools.translation.parity import refuse_other_scores
 
     languages = {"source_lang": task.cfg.source_lang, "target_lang": task.cfg.target_lang}
-    converter = FairseqConverter(str(model.path), str(model.data), **languages)
+    FairseqConverter = load("ctranslate2.converters").FairseqConverter
+    converter = FairseqConverter(str(files.path), str(files.data), **languages)
     try:
         converter.convert(str(folder), quantization="float32", force=True)
-        refuse_other_scores(folder, loaded, task)
+        refuse_other_scores(folder, network, task)
         if quantization != "float32":
             converter.convert(str(folder), quantization=quantization, force=True)
     except (ValueError, AttributeError, KeyError, RuntimeError) as error:
@@ -113,11 +116,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     logging.disable(logging.INFO)  # fairseq's
     try:
-        import ctranslate2  # noqa: F401
-
         export(args.run, args.out, args.checkpoint, args.quantization)
-    except ImportError:
-        sys.exit(f"{parser.prog}: needs CTranslate2: pip install 'rdrop_fairseq[ctranslate2]'.")
-    except (TranslationError, OSError) as error:
+    except (TranslationError, MissingPackage, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")
     print(f"{args.quantization} model in {args.out}; {args.out / 'README.md'} describes it")

@@ -5,28 +5,28 @@ from typing import NamedTuple, Optional
 
 from rdrop_tools import manifest
 from rdrop_tools.checksums import checksum
+from rdrop_tools.corpus.bpe import MODEL_FILES
 
 CHECKPOINTS = ("model.pt", "checkpoint_best.pt")  # of the quickstart, of train.sh
-SUBWORD_FILES = {"sentencepiece": "spm.model", "subword-nmt": "codes"}
 
 
 class TranslationError(Exception):
     """Why there is no translation, in a sentence for the user."""
 
 
-class Model(NamedTuple):
-    """A model on disk, before anything of it is loaded."""
+class ModelFiles(NamedTuple):
+    """A trained model on disk, before anything of it is loaded."""
 
     engine: str  # fairseq or ctranslate2
     path: Path  # its checkpoint, or the folder of the exported model
     data: Optional[Path]  # the folder of fairseq's dictionaries; None for an exported model
     manifest: dict  # how its text was prepared
     method: str  # of the subwords
-    subwords: Path  # the file of the subword model
+    subword_model: Path  # its file, which the manifest lies next to
 
 
 def find_model(folder, checkpoint=None):
-    """Return the :class:`Model` in a run of train.sh or the quickstart, or in an exported folder.
+    """Return the :class:`ModelFiles` of a run of train.sh or the quickstart, or of an export.
 
     Args:
         checkpoint: the name of a file of the run; without it, the best one.
@@ -48,9 +48,9 @@ def find_model(folder, checkpoint=None):
             "training there are subwords/manifest.json and binarized."
         )
     path = _checkpoint(folder, checkpoint)
-    method, model = _subwords(content, subwords)
-    _refuse_damaged(model, content["subwords"].get("model"))
-    return Model("fairseq", path, data, content, method, model)
+    method, subword_model = _subwords(content, subwords)
+    _refuse_damaged(subword_model, content["subwords"].get("model"))
+    return ModelFiles("fairseq", path, data, content, method, subword_model)
 
 
 def _exported(folder, content, checkpoint):
@@ -61,8 +61,8 @@ def _exported(folder, content, checkpoint):
         raise TranslationError(f"{folder / manifest.NAME} is damaged: export the model again.")
     for name, digest in stage["files"].items():
         _refuse_damaged(folder / Path(name).name, digest)
-    method, model = _subwords(content, folder)
-    return Model("ctranslate2", folder, None, content, method, model)
+    method, subword_model = _subwords(content, folder)
+    return ModelFiles("ctranslate2", folder, None, content, method, subword_model)
 
 
 def _checkpoint(folder, name):
@@ -83,7 +83,7 @@ def _subwords(content, folder):
     """Return the method and the file of the subword model that a manifest names."""
     try:
         method = content["subwords"]["settings"]["method"]
-        return method, folder / SUBWORD_FILES[method]
+        return method, folder / MODEL_FILES[method]
     except (KeyError, TypeError) as error:
         raise TranslationError(
             f"{folder / manifest.NAME} does not say how the subwords were made: make it again."

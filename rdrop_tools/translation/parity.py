@@ -15,7 +15,7 @@ TOLERANCE = 1e-3  # of a token's log probability, in float32
 SENTENCES, LONGEST = 8, 20
 
 
-def refuse_other_scores(folder, model, task):
+def refuse_other_scores(folder, network, task):
     """Raise TranslationError unless a float32 export in `folder` scores as the fairseq model does.
 
     The sentences are random: for a comparison they need no meaning.
@@ -27,7 +27,7 @@ def refuse_other_scores(folder, model, task):
     words = [[[d[n] for n in side] for d, side in zip(dictionaries, pair)] for pair in pairs]
     found = exported.score_batch(*map(list, zip(*words)))
     for pair, scored in zip(pairs, found):
-        expected = _log_probabilities(model, *pair, task.target_dictionary.eos())
+        expected = _log_probabilities(network, *pair, task.target_dictionary.eos())
         difference = (torch.tensor(scored.log_probs) - expected).abs().max().item()
         if not difference <= TOLERANCE:
             raise TranslationError(
@@ -41,10 +41,10 @@ def _sentence(dictionary, chance):
 
 
 @torch.no_grad()
-def _log_probabilities(model, source, target, eos):
+def _log_probabilities(network, source, target, eos):
     """Return the log probability of each token of a target, its end included."""
     source = torch.tensor([[*source, eos]])
     target = torch.tensor([[*target, eos]])
-    output = model(source, torch.tensor([source.size(1)]), target.roll(1))
-    log_probabilities = model.get_normalized_probs(output, log_probs=True)
+    output = network(source, torch.tensor([source.size(1)]), target.roll(1))
+    log_probabilities = network.get_normalized_probs(output, log_probs=True)
     return log_probabilities.gather(2, target.unsqueeze(2)).flatten()

@@ -1,5 +1,6 @@
 """From raw text to subwords, as the text of a training was prepared, and back."""
 
+from rdrop_tools import manifest
 from rdrop_tools.corpus.bpe import encoder
 from rdrop_tools.corpus.cleaning import Limits
 from rdrop_tools.corpus.prepare import Settings, tokenized
@@ -17,11 +18,11 @@ class Preparation:
     manifest says so; text without such a manifest, the quickstart's, was left as it is.
     """
 
-    def __init__(self, model, source, target):
+    def __init__(self, files, source, target):
         self._source = source
-        self._method = model.method
-        self._encode = encoder(model.method, model.subwords)
-        self._settings = _settings(model)
+        self._method = files.method
+        self._encode = encoder(files.method, files.subword_model)
+        self._settings = _settings(files)
         try:
             self._detokenize = detokenizer(target) if self._settings else str
         except ScoringError as error:
@@ -63,15 +64,16 @@ class Preparation:
         return not subwords[n - 1].endswith("@@")
 
 
-def _settings(model):
+def _settings(files):
     """Return how the text was tokenized, or None for raw text."""
-    if "corpus" not in model.manifest:
+    if "corpus" not in files.manifest:
         return None
     try:
-        noted = model.manifest["corpus"]["settings"]
+        noted = files.manifest["corpus"]["settings"]
         switches = [noted[n] for n in ("lowercase", "normalize", "aggressive_dash_splits")]
     except (KeyError, TypeError) as error:
+        path = files.subword_model.with_name(manifest.NAME)
         raise TranslationError(
-            "the manifest does not say how the text was tokenized: prepare the corpus again."
+            f"{path} does not say how the text was tokenized: prepare the corpus again."
         ) from error
     return Settings(*switches, limits=Limits(), valid_every=None)

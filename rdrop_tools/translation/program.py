@@ -14,13 +14,12 @@ import os
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from rdrop_tools.arguments import at_least_one
+from rdrop_tools.extras import MissingPackage, load
 from rdrop_tools.translation.engines import Search, load_engine
 from rdrop_tools.translation.folder import TranslationError, find_model
 from rdrop_tools.translation.preparation import Preparation
-from rdrop_tools.translation.reader import Line, read_lines
+from rdrop_tools.translation.reader import Line, stream_lines
 from rdrop_tools.translation.translator import Translator
 
 
@@ -55,7 +54,7 @@ def arguments():
         type=at_least_one,
         default=1,
         metavar="N",
-        help="so many translations of each line, on so many lines (%(default)s)",
+        help="print the N best translations of each line, one a line (%(default)s)",
     )
     parser.add_argument(
         "--json",
@@ -76,14 +75,14 @@ def arguments():
 
 def make_translator(args):
     """Return the :class:`Translator` that the command line asks for."""
-    model = find_model(args.run, args.checkpoint)
-    engine = load_engine(model, Search(args.beam, args.n_best, args.lenpen), args.cpu)
-    preparation = Preparation(model, engine.source, engine.target)
+    files = find_model(args.run, args.checkpoint)
+    engine = load_engine(files, Search(args.beam, args.n_best, args.lenpen), args.cpu)
+    preparation = Preparation(files, engine.source, engine.target)
     return Translator(engine, preparation, args.prepared)
 
 
 @contextlib.contextmanager
-def opened(args):
+def open_input(args):
     """Yield the text as an unbuffered stream of bytes."""
     if args.words:
         yield io.BytesIO(os.fsencode(" ".join(args.words)) + b"\n")
@@ -121,8 +120,8 @@ def translate(translator, stream, write, n_best, output):
     problems = {}
     read = 0
     is_shown = sys.stderr.isatty() and not output.isatty()
-    with tqdm(unit=" lines", disable=not is_shown) as progress:
-        for lines in read_lines(stream):
+    with load("tqdm").tqdm(unit=" lines", disable=not is_shown) as progress:
+        for lines in stream_lines(stream):
             results = translator.translate([line.text for line in lines])
             output.write("".join(write(*both, n_best) for both in zip(lines, results)))
             output.flush()
@@ -144,11 +143,11 @@ def main(argv=None):
     logging.disable(logging.INFO)  # fairseq's
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     try:
-        with opened(args) as stream:
+        with open_input(args) as stream:
             translator = make_translator(args)
             write = as_json if args.json else as_text
             problems = translate(translator, stream, write, args.n_best, sys.stdout)
-    except (TranslationError, OSError) as error:
+    except (TranslationError, MissingPackage, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

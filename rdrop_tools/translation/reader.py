@@ -24,7 +24,7 @@ class Line(NamedTuple):
     problem: Optional[str] = None
 
 
-def read_lines(stream):
+def stream_lines(stream):
     """Yield lists of :class:`Line`, each list once its lines are there.
 
     Args:

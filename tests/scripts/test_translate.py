@@ -135,6 +135,7 @@ def test_a_wrong_command_is_refused_in_a_sentence(trained, options, message):
     finished = run("bash", TRANSLATE, trained, *options, check=False)
     assert finished.returncode != 0
     assert message in finished.stdout and "Traceback" not in finished.stdout
+    assert finished.stdout.strip().split("\n")[-1].startswith("translate.sh: ")
 
 
 def test_exports_that_are_killed_or_two_at_once_leave_a_whole_model_or_none(trained, tmp_path):

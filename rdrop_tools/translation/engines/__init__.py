@@ -1,9 +1,9 @@
 """The engines that search for translations: fairseq, and CTranslate2 for exported models.
 
-An engine is made of a :class:`~rdrop_tools.translation.folder.Model` and a :class:`Search`. It has
-the languages of its model, `source` and `target`, and a method `translate`: from a batch, a list of
-lists of subwords, and the most subwords that a translation may have, to a list for each sentence of
-its `n_best` :class:`Hypothesis`, best first.
+An engine is made of :class:`~rdrop_tools.translation.folder.ModelFiles` and a :class:`Search`. It
+has the languages of its model, `source` and `target`, and a method `translate`: from a batch, a
+list of lists of subwords, and the most subwords that a translation may have, to a list for each
+sentence of its `n_best` :class:`Hypothesis`, best first.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Hypothesis(NamedTuple):
     subwords: list
 
 
-def load_engine(model, search, cpu=False, threads=0):
+def load_engine(files, search, cpu=False, threads=0):
     """Return the engine of a model.
 
     Args:
@@ -32,12 +32,13 @@ def load_engine(model, search, cpu=False, threads=0):
         threads: for the CPU; 0 leaves it to the engine.
 
     Raises:
-        TranslationError: the model is damaged, or the engine is not installed.
+        TranslationError: the model is damaged.
+        MissingPackage: the engine is not installed.
     """
-    if model.engine == "fairseq":
+    if files.engine == "fairseq":
         from rdrop_tools.translation.engines.fairseq import FairseqEngine
 
-        return FairseqEngine(model, search, cpu, threads)
+        return FairseqEngine(files, search, cpu, threads)
     from rdrop_tools.translation.engines.ctranslate2 import CTranslate2Engine
 
-    return CTranslate2Engine(model, search, cpu, threads)
+    return CTranslate2Engine(files, search, cpu, threads)

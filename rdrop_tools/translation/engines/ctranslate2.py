@@ -1,5 +1,6 @@
 """Searches with CTranslate2, in a model that scripts/export_ctranslate2.py made."""
 
+from rdrop_tools.extras import load
 from rdrop_tools.translation.engines import Hypothesis
 from rdrop_tools.translation.folder import TranslationError
 
@@ -7,22 +8,17 @@ from rdrop_tools.translation.folder import TranslationError
 class CTranslate2Engine:
     """An exported model."""
 
-    def __init__(self, model, search, cpu=False, threads=0):
+    def __init__(self, files, search, cpu=False, threads=0):
         self._search = search
-        try:
-            from ctranslate2 import Translator
-        except ImportError as error:
-            raise TranslationError(
-                f"{model.path} needs CTranslate2: pip install 'rdrop_fairseq[ctranslate2]'."
-            ) from error
+        Translator = load("ctranslate2").Translator
         device = "cpu" if cpu else "auto"
         try:
-            self._translator = Translator(str(model.path), device=device, intra_threads=threads)
+            self._translator = Translator(str(files.path), device=device, intra_threads=threads)
         except (RuntimeError, ValueError) as error:
             raise TranslationError(
-                f"{model.path} was not loaded: {str(error).partition(chr(10))[0]}"
+                f"{files.path} was not loaded: {str(error).partition(chr(10))[0]}"
             ) from error
-        noted = model.manifest["ctranslate2"]
+        noted = files.manifest["ctranslate2"]
         self.source, self.target = noted["source"], noted["target"]
 
     def translate(self, batch, limit):

@@ -13,28 +13,28 @@ from rdrop_tools.translation.folder import TranslationError
 class FairseqEngine:
     """A checkpoint of fairseq's translation task."""
 
-    def __init__(self, model, search, cpu=False, threads=0):
+    def __init__(self, files, search, cpu=False, threads=0):
         self._n_best = search.n_best
         self._cuda = torch.cuda.is_available() and not cpu
         if threads:
             torch.set_num_threads(threads)
-        self._model, cfg, self._task = load_checkpoint(model)
+        self._network, cfg, self._task = load_checkpoint(files)
         if self._cuda:
-            self._model.half().cuda()
-        self._model.prepare_for_inference_(cfg)
+            self._network.half().cuda()
+        self._network.prepare_for_inference_(cfg)
         self.source, self.target = self._task.cfg.source_lang, self._task.cfg.target_lang
         config = GenerationConfig(
             beam=search.beam,
             nbest=search.n_best,
             lenpen=search.lenpen,
         )
-        self._generator = self._task.build_generator([self._model], config)
+        self._generator = self._task.build_generator([self._network], config)
 
     def translate(self, batch, limit):
         """Return the hypotheses of each sentence of a batch, of at most `limit` subwords."""
         self._generator.max_len_a, self._generator.max_len_b = 0, limit
         with torch.no_grad():
-            found = self._task.inference_step(self._generator, [self._model], self._sample(batch))
+            found = self._task.inference_step(self._generator, [self._network], self._sample(batch))
         return [[self._hypothesis(h) for h in sentence[: self._n_best]] for sentence in found]
 
     def _sample(self, batch):
@@ -61,26 +61,26 @@ class FairseqEngine:
         return Hypothesis(float(found["score"]), [dictionary[number] for number in tokens])
 
 
-def load_checkpoint(model):
-    """Return the model in a checkpoint, its configuration and its task.
+def load_checkpoint(files):
+    """Return the network in a checkpoint, its configuration and its task.
 
     Raises:
         TranslationError: it is cut short, hostile, not a translation model, or does not fit to its
             dictionaries.
     """
-    overrides = {"data": str(model.data), "eval_bleu": False}
+    overrides = {"data": str(files.data), "eval_bleu": False}
     try:
-        [loaded], cfg, task = checkpoint_utils.load_model_ensemble_and_task(
-            [str(model.path)], arg_overrides=overrides
+        [network], cfg, task = checkpoint_utils.load_model_ensemble_and_task(
+            [str(files.path)], arg_overrides=overrides
         )
     except CheckpointError as error:
         raise TranslationError(str(error)) from error
     except (OSError, RuntimeError, ValueError, AssertionError, KeyError, AttributeError) as error:
         # fairseq and PyTorch have no error of their own for any of it
         raise TranslationError(
-            f"{model.path} and the dictionaries in {model.data} do not make a translation model: "
+            f"{files.path} and the dictionaries in {files.data} do not make a translation model: "
             f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         ) from error
     if not hasattr(task, "target_dictionary") or not hasattr(task.cfg, "source_lang"):
-        raise TranslationError(f"{model.path} is not a model of fairseq's task translation.")
-    return loaded.eval(), cfg, task
+        raise TranslationError(f"{files.path} is not a model of fairseq's task translation.")
+    return network.eval(), cfg, task

@@ -66,13 +66,17 @@ def test_what_was_not_run_is_said(plan):
     assert progress(plan, [], 2) == "0 of 10 trainings are done."
 
 
-def test_the_tables_take_their_place_in_a_readme():
-    text = "before\n<!-- tables -->\nold\n<!-- end of tables -->\nafter\n"
-    made = with_tables(text, r"| \1 |")
+def test_the_tables_take_their_place_in_a_readme(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- tables -->\nold\n<!-- end of tables -->\nafter\n")
+    made = with_tables(readme, r"| \1 |")
     assert made == "before\n<!-- tables -->\n\n| \\1 |\n\n<!-- end of tables -->\nafter\n"
-    assert with_tables(made, r"| \1 |") == made
-    with pytest.raises(ValueError, match="no place for the tables"):
-        with_tables("nothing", "")
+    readme.write_text(made)
+    assert with_tables(readme, r"| \1 |") == made
+    readme.write_text("nothing")
+    needed = "README.md needs the lines '<!-- tables -->' and '<!-- end of tables -->'"
+    with pytest.raises(ValueError, match=needed):
+        with_tables(readme, "")
 
 
 def test_alpha_is_what_the_settings_say_or_its_default():

@@ -132,7 +132,7 @@ def test_another_archive_than_the_published_one_is_told(run, originals, table, c
 
 def test_errors_leave_nothing(run, originals, tmp_path):
     for options, message in [
-        (("--valid", "nothing"), "no text nothing; the table has train, dev, test"),
+        (("--valid", "nothing"), "no text nothing; the corpus description has train, dev, test"),
         ((), "No pair is left for valid"),
     ]:
         with pytest.raises(SystemExit, match=message):
@@ -161,12 +161,12 @@ def killed(*_, **__):
 def test_a_table_of_no_archives_is_refused(table, run, archives):
     content = json.loads(table.read_text())
     table.write_text(json.dumps({**content, "archives": archives}))
-    with pytest.raises(SystemExit, match="corpus.json is not a table of a corpus"):
+    with pytest.raises(SystemExit, match="corpus.json is not a corpus description"):
         run()
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"languages": ["de"], "texts": [{}]}'])
 def test_a_damaged_table_is_refused(table, run, content):
     table.write_text(content)
-    with pytest.raises(SystemExit, match="corpus.json is not a table of a corpus"):
+    with pytest.raises(SystemExit, match="corpus.json is not a corpus description"):
         run()

@@ -22,9 +22,9 @@ BENCHMARKS = {
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        ("not JSON", "not a table"),
-        ("[]", "not a table"),
-        ('{"archives": [{"file": "a.tgz"}]}', "not a table"),
+        ("not JSON", "not a corpus description"),
+        ("[]", "not a corpus description"),
+        ('{"archives": [{"file": "a.tgz"}]}', "not a corpus description"),
         ('{"archives": [{"file": "../a.tgz", "urls": []}]}', "plain name"),
         ('{"archives": [{"file": "a.tgz", "urls": ["file:///etc/passwd"]}]}', "https or http"),
         ('{"archives": [{"file": "a.tgz", "urls": ["ftp://host/a.tgz"]}]}', "https or http"),

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from rdrop_tools.extras import MissingPackage
 from rdrop_tools.scoring import rouge as program
-from rdrop_tools.scoring.output import ScoringError
 
 pytest.importorskip("rouge_score", reason="rouge-score is missing: pip install '.[rouge]'")
 
@@ -44,7 +44,7 @@ def test_the_log_of_fairseq_generate_and_its_references(tmp_path, capsys):
 
 def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
-    with pytest.raises(ScoringError, match=r"pip install 'rdrop_fairseq\[rouge\]'"):
+    with pytest.raises(MissingPackage, match=r"needs rouge-score: run pip install '\.\[rouge\]'"):
         program.rouge(HYPOTHESES, REFERENCES)
 
 

@@ -9,6 +9,7 @@ from helpers.hostile import RunsACommand, needs_checked_types
 
 from rdrop_tools.translation.engines import Search, load_engine
 from rdrop_tools.translation.folder import TranslationError, find_model
+from rdrop_tools.translation.preparation import Preparation
 from rdrop_tools.translation.program import main
 
 
@@ -62,6 +63,14 @@ def test_a_hostile_checkpoint(raw_run, copied, tmp_path):
     torch.save({"args": None, "cfg": RunsACommand(tmp_path / "ran"), "model": {}}, run / "model.pt")
     assert "it asks for posix.system" in refused(run)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_manifest_that_lacks_the_settings_is_named(tokenized_run, copied, tmp_path):
+    run = copied(tokenized_run, tmp_path / "copy")
+    path = run.parent / "subwords" / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "corpus": {}}))
+    with pytest.raises(TranslationError, match="subwords/manifest.json does not say how the text"):
+        Preparation(find_model(run), "de", "en")
 
 
 def test_a_truncated_file_of_an_exported_folder(exported, tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdrop_tools.translation import reader
-from rdrop_tools.translation.reader import LONGEST_LINE, NOT_UTF_8, TOO_LONG, Line, read_lines
+from rdrop_tools.translation.reader import LONGEST_LINE, NOT_UTF_8, TOO_LONG, Line, stream_lines
 
 
 class Trickle(io.RawIOBase):
@@ -22,7 +22,7 @@ class Trickle(io.RawIOBase):
 
 
 def lines_of(*pieces):
-    return [line for lines in read_lines(Trickle(pieces)) for line in lines]
+    return [line for lines in stream_lines(Trickle(pieces)) for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_last_line_without_an_end_is_a_line():
 
 def test_a_line_is_there_before_the_next_one_comes():
     stream = Trickle([b"one\ntw", b"o\nthree"])
-    chunks = read_lines(stream)
+    chunks = stream_lines(stream)
     assert next(chunks) == [Line("one")]
     assert stream.pieces == [b"o\nthree"]
 
