@@ -144,10 +144,12 @@ def test_the_kl_is_not_that_of_the_whole_vocabulary(loss):
 
 
 @pytest.mark.parametrize("word", [15, -1])
-def test_a_target_that_is_no_word_is_refused_in_a_sentence(loss, word):
+def test_a_target_that_is_outside_the_vocabulary_is_refused_in_a_sentence(loss, word):
     target = TARGET.clone()
     target[0, 0] = word
-    with pytest.raises(ValueError, match="from 0 to 14 here, so make the model with") as error:
+    with pytest.raises(
+        ValueError, match="outside the vocabulary .0 to 14.: make the model with"
+    ) as error:
         adaptive_rdrop_loss(*random_case(), target, ALPHA, PAD, loss=loss)
     assert "\n" not in str(error.value)
 

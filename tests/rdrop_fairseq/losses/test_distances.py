@@ -190,14 +190,14 @@ def test_half_precision_is_measured_in_float32(case):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"views": numbers(1, SAMPLES)}, "at least two passes"),
-        ({"views": numbers(2, SAMPLES, 1)}, r"one shape, not \(7,\) and \(7, 1\)"),
+        ({"outputs": numbers(1, SAMPLES)}, "at least two passes"),
+        ({"outputs": numbers(2, SAMPLES, 1)}, r"one shape, not \(7,\) and \(7, 1\)"),
         ({"alpha": -1.0}, "--reg-alpha.* -1.0"),
         ({"weights": rdrop_weights(3)}, "weights are for 3 views and the logits have 2"),
     ],
 )
 def test_errors_are_one_clear_sentence(change, words):
     views, target = regression()
-    given = {"views": views, "target": target, "alpha": ALPHA, "distance": squared_error}
+    given = {"outputs": views, "target": target, "alpha": ALPHA, "distance": squared_error}
     with pytest.raises(ValueError, match=words):
         distance_loss(**{**given, **change})
