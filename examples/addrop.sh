@@ -4,6 +4,8 @@ set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
+use_installation
+
 usage() {
     cat <<END
 Usage: bash examples/addrop.sh TASK BENCHMARK [OPTIONS] [-- OPTIONS OF train.sh]
