@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Write the tables of what benchmarks/gpu.sh measured into the README's section "On a GPU"."""
+"""Write the tables of what benchmarks/gpu.sh measured into the README's section "On a GPU".
+
+They are of the card that was measured last.
+"""
 
 import argparse
 import csv
@@ -79,6 +82,7 @@ def main(argv=None):
     if args.csv.exists():
         with open(args.csv, newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["device"] == args.device]
+            rows = [row for row in rows if row["gpu"] == rows[-1]["gpu"]]
     if not rows:
         parser.error(f"{args.csv} has no rows of {args.device}: the logs in {args.logs} say why")
     text = args.readme.read_text(encoding="utf-8")

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Time and memory of projection, loss and their gradients alone, for every way to compute them."""
 
+import functools
+import importlib.util
 from functools import partial
 from itertools import product
 from types import SimpleNamespace
 from typing import NamedTuple
+from unittest import mock
 
 import torch
 
@@ -28,6 +31,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.data import Dictionary
 from torch.nn.functional import linear
 
+from rdrop_fairseq.losses import kernel, of_features
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
 from rdrop_fairseq.losses.reference import rdrop_loss
 
@@ -40,6 +44,7 @@ except ImportError:  # fairseq 0.12.2 has none
 
 ALPHA, EPSILON, PAD = 5.0, 0.1, Dictionary().pad()
 BUILTIN, DOUBLED, FLOOR = "fairseq's R-Drop", "plain, 2N rows", "three matrix products"
+TRITON, COMPILED = "fused from features, Triton", "fused from features, torch.compile"
 
 
 class Case(NamedTuple):
@@ -112,9 +117,21 @@ def from_logits(loss, features, weight, target):
     return loss(logits, target, ALPHA, EPSILON, PAD).loss
 
 
-def from_features(features, weight, target):
+def from_features(features, weight, target, **options):
     views = features.unflatten(0, (2, -1))
-    return linear_rdrop_loss(views, weight, None, target, ALPHA, EPSILON, PAD).loss
+    return linear_rdrop_loss(views, weight, None, target, ALPHA, EPSILON, PAD, **options).loss
+
+
+@functools.lru_cache(maxsize=1)
+def compiled_kernel():
+    """The elementwise part in PyTorch, as ``torch.compile`` makes it."""
+    return torch.compile(kernel.loss_and_gradient_, dynamic=True)
+
+
+def from_features_compiled(features, weight, target):
+    """The elementwise part compiled: what the Triton kernel must beat."""
+    with mock.patch.object(of_features, "loss_and_gradient_", compiled_kernel()):
+        return from_features(features, weight, target)
 
 
 VARIANTS = {
@@ -124,12 +141,14 @@ VARIANTS = {
     "reference": partial(from_logits, rdrop_loss),
     "fused from logits": partial(from_logits, fused_rdrop_loss),
     "fused from features": from_features,
+    TRITON: partial(from_features, kernel="triton"),
+    COMPILED: from_features_compiled,
 }
 
 
 def fits(case: Case, variant: str) -> bool:
     """Whether ten float32 tensors of all logits find room, which the unfused variants may need."""
-    if variant == "fused from features":
+    if variant.startswith("fused from features"):
         return True
     return 10 * 4 * 2 * case.tokens * case.classes < available_memory(case.device)
 
@@ -148,11 +167,16 @@ def main():
     known = [*VARIANTS, FLOOR]
     if BuiltinRDrop is None:
         known.remove(BUILTIN)
+    if not importlib.util.find_spec("triton"):
+        known.remove(TRITON)
     parser.add_argument("--tokens", type=int, nargs="+", default=[1024, 4096, 16384], help="N")
     parser.add_argument("--classes", type=int, nargs="+", default=[4000, 10152, 32000, 64000])
     parser.add_argument("--width", type=int, default=512, help="of the features")
-    parser.add_argument("--variants", nargs="+", default=known, choices=known)
+    parser.add_argument("--variants", nargs="+", choices=known, help="all but those for a GPU")
     args = parser.parse_args()
+    if args.variants is None:
+        only_on_a_gpu = () if args.device == "cuda" else (TRITON, COMPILED)
+        args.variants = [name for name in known if name not in only_on_a_gpu]
     if args.quick:
         args.tokens, args.classes, args.repeats = [512], [4000], 2
     torch.set_num_threads(args.threads)

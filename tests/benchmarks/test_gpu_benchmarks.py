@@ -1,6 +1,7 @@
 """The benchmarks for a GPU, tried without one."""
 
 import csv
+import re
 
 import pytest
 from helpers.constants import REPOSITORY
@@ -42,6 +43,7 @@ def test_the_report_has_the_last_rows_of_each_case(tmp_path):
     made += rows("loss_head", ["three matrix products"])
     made += rows("loss_head", ["fused from features"], minimum_s="1.25")
     made += rows("largest_batch", ["plain"], minimum_s="", tokens="4321")
+    made = rows("loss_head", ["plain, 2N rows"], gpu="Another GPU", minimum_s="8.0") + made
     with open(results, "w", newline="") as file:
         writer = csv.DictWriter(file, made[0])
         writer.writeheader()
@@ -52,6 +54,7 @@ def test_the_report_has_the_last_rows_of_each_case(tmp_path):
     assert text.startswith("before\n") and text.endswith("<!-- gpu: end -->\nafter\n")
     assert "| fused from features | 1.250 | 2.000 | 3.000 | 7 | 1.25 |" in text
     assert "old" not in text and "9.000" not in text
+    assert "Another GPU" not in text and "8.000" not in text
     assert "4321" in text and "- `multi30k--baseline`: BLEU 33.1" in text
 
 
@@ -82,6 +85,14 @@ def test_the_whole_command_on_the_cpu(tmp_path, shared_data):
     for part in ("loss_head: ", "train_step: ", "largest_batch: ", "multi30k--alpha", "BLEU"):
         assert part in section
     assert (REPOSITORY / "benchmarks" / "results.csv").read_text() == before
+
+
+def test_only_some_steps(tmp_path):
+    script, out = REPOSITORY / "benchmarks" / "gpu.sh", tmp_path / "out"
+    done = run("bash", script, "--tiny", "--only", "loss_head-60", "--out", out)
+    assert re.findall(r"==> ([\w-]+): done", done.stdout) == ["loss_head-60-float32"]
+    (section,) = gpu_report.SECTION.findall((out / "README.md").read_text(encoding="utf-8"))
+    assert "loss_head: " in section and "train_step: " not in section
 
 
 def test_without_a_gpu_it_says_so(tmp_path):
