@@ -16,7 +16,7 @@ choose_processes() {
 # On a CPU two processes of one thread are faster than one of two (benchmarks/README.md).
 choose_processes_of_cpu() {
     local cores
-    cores=$(getconf _NPROCESSORS_ONLN)
+    cores=$(python -c 'from rdrop_tools.parallel import CORES; print(CORES)')
     processes=$((cores > 1 ? 2 : 1)) all_processes=$((cores > 1 ? 2 : 1))
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores / processes))}
 }

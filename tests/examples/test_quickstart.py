@@ -1,6 +1,7 @@
 """The quickstart: its stages with stand-ins for the slow programs, and once as a user runs it."""
 
 import ctypes
+import os
 import re
 import shutil
 import subprocess
@@ -113,10 +114,10 @@ def test_the_learning_rate_falls_within_the_time_that_is_left(checkout):
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_two_cores_share_each_update(checkout, cores):
-    getconf = checkout.folder / ".venv" / "bin" / "getconf"
-    getconf.write_text(f"#!/bin/sh\necho {cores}\n")
-    getconf.chmod(0o755)
-    _, _, calls = checkout.run()
+    may_use = sorted(os.sched_getaffinity(0))[:cores]
+    if len(may_use) < cores:
+        pytest.skip(f"needs {cores} cores")
+    _, _, calls = checkout.run(preexec_fn=lambda: os.sched_setaffinity(0, may_use))
     trainings = [call for call in calls if call.startswith("fairseq-train")]
     for call in trainings:
         assert f"--max-tokens {1024 // cores} " in call
