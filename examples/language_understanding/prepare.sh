@@ -44,10 +44,16 @@ make_glue() {
         die "GLUE is not downloaded here: give --orig the folder with $glue_task/train.tsv and" \
             "the other published files"
     [ -n "$roberta" ] || die "give --roberta the folder of roberta.large"
-    supervise python "$repo/scripts/prepare_glue.py" --task "$glue_task" --orig "$orig" \
-        --subwords "$roberta" --out "$out/subwords"
+    local file
+    for file in model.pt dict.txt encoder.json vocab.bpe; do
+        [ -e "$roberta/$file" ] ||
+            die "there is no $roberta/$file: give --roberta the folder of roberta.large"
+    done
+    # Before the subwords, whose folder says that this stage is done.
     cp "$roberta/dict.txt" "$out/dict.txt"
     ln -sfn "$(cd "$roberta" && pwd)/model.pt" "$out/pretrained.pt"
+    supervise python "$repo/scripts/prepare_glue.py" --task "$glue_task" --orig "$orig" \
+        --subwords "$roberta" --out "$out/subwords"
 }
 
 binarize_all() {

@@ -53,7 +53,7 @@ def test_glue_without_its_files_is_refused_in_a_sentence(tmp_path):
 
 @pytest.fixture
 def published(tmp_path):
-    """RTE with a few lines, and a folder like that of roberta.large, still without its model."""
+    """RTE with a few lines, and a folder like that of roberta.large, whose model is empty."""
     from fairseq.data.encoders.gpt2_bpe_utils import bytes_to_unicode
 
     (tmp_path / "RTE").mkdir()
@@ -67,7 +67,30 @@ def published(tmp_path):
     (roberta / "encoder.json").write_text(json.dumps(symbols))
     (roberta / "vocab.bpe").write_text("#version: 0.2\n")
     (roberta / "dict.txt").write_text("".join(f"{number} 1\n" for number in range(256)))
+    (roberta / "model.pt").touch()
     return tmp_path
+
+
+@pytest.mark.parametrize("missing", ["model.pt", "dict.txt", "encoder.json", "vocab.bpe"])
+def test_an_incomplete_roberta_is_refused_before_anything_is_made(published, missing):
+    roberta, out = published / "roberta", published / "out"
+    (roberta / missing).unlink()
+    words = ("rte", "--orig", published, "--roberta", roberta, "--out", out)
+    said = run("bash", TASK / "prepare.sh", *words, check=False)
+    assert said.returncode == 1
+    assert said.stdout == (
+        f"prepare.sh: there is no {roberta / missing}: give --roberta the folder of roberta.large\n"
+    )
+    assert [path.name for path in out.iterdir()] == [".lock"]
+
+
+def test_subwords_stand_only_next_to_their_dictionary_and_model(published):
+    """Else a second run, which skips the subwords, would train another model from scratch."""
+    out = published / "out"
+    (out / "dict.txt" / "dict.txt").mkdir(parents=True)  # so that it cannot be copied there
+    words = ("rte", "--orig", published, "--roberta", published / "roberta", "--out", out)
+    said = run("bash", TASK / "prepare.sh", *words, check=False)
+    assert said.returncode != 0 and not (out / "subwords").exists()
 
 
 def make_roberta(data, folder):
