@@ -3,16 +3,16 @@
 from functools import partial
 
 import torch
-from fairseq.criterions import FairseqCriterion
 from fairseq.logging import metrics
 from torch import Tensor
 
+from rdrop_fairseq.criterions.checked_options import CheckedOptions
 from rdrop_fairseq.heads import whole_model
 from rdrop_fairseq.options import ADDROP
 from rdrop_fairseq.views.addrop import AttentionDrop
 
 
-class ADDropCriterion(FairseqCriterion):
+class ADDropCriterion(CheckedOptions):
     """AD-DROP (Yang et al., NeurIPS 2022); comes before the fairseq criterion that it extends.
 
     That criterion does everything in validation and in plain epochs, and makes the loss of the
@@ -25,17 +25,9 @@ class ADDropCriterion(FairseqCriterion):
     options = ADDROP
     _epoch = None
 
-    @classmethod
-    def add_args(cls, parser):
-        """Add the options; one that is out of range ends the program in a sentence."""
-        for option in cls.options:
-            option.add_to(parser)
-        super().add_args(parser)  # which adds those that are not there yet
-
     def set_up(self, cfg) -> None:
         """Check and keep the options."""
-        for option in self.options:
-            option.check(getattr(cfg, option.name))
+        self.check_options(cfg)
         self.attention_drop = AttentionDrop(cfg)
         self.cross_tuning = not cfg.no_cross_tuning
 

@@ -3,8 +3,8 @@
 import logging
 
 import torch
-from fairseq.criterions import FairseqCriterion
 
+from rdrop_fairseq.criterions.checked_options import CheckedOptions
 from rdrop_fairseq.criterions.log import log_views
 from rdrop_fairseq.heads import Head, unwrapped
 from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights
@@ -15,12 +15,13 @@ from rdrop_fairseq.views.repeat import RepeatedViews, choose_sentences
 logger = logging.getLogger(__name__)
 
 
-class RDropCriterion(FairseqCriterion):
+class RDropCriterion(CheckedOptions):
     """What every criterion with views does: a mixin, the first base before a fairseq criterion.
 
     In validation, and in an update whose schedule has no second pass, that criterion does
     everything. The sample that fairseq's trainer gives is never changed. A subclass sets the
-    attributes below, and says in :meth:`loss_of_views` what its loss is.
+    attributes below, calls :meth:`check_options`, :meth:`read_schedule` and :meth:`read_loss` in
+    its ``__init__``, and says in :meth:`loss_of_views` what its loss is.
     """
 
     schedule: Schedule
@@ -28,30 +29,13 @@ class RDropCriterion(FairseqCriterion):
     weights: ViewWeights
     share: float
     """Of the sentences of a batch that have several views."""
-    options: tuple
-    """What the criterion adds to those of the fairseq criterion that it extends."""
+    report_accuracy: bool = False
+    """Whether the log has the accuracy over the views."""
     unit: str = "ntokens"
     """The key of the log that counts what has one KL: ``ntokens`` or ``nsentences``."""
 
     _head = None
     _update = None
-
-    @classmethod
-    def checked_options(cls) -> tuple:
-        """The options whose values are checked."""
-        return cls.options
-
-    @classmethod
-    def add_args(cls, parser):
-        """Add the options; one that is out of range ends the program in a sentence."""
-        for option in cls.checked_options():
-            option.add_to(parser)
-        super().add_args(parser)  # which adds those that are not there yet
-
-    def check_options(self, cfg) -> None:
-        """Raise ``ValueError`` if an option is out of range."""
-        for option in self.checked_options():
-            option.check(getattr(cfg, option.name))
 
     def read_schedule(self, cfg) -> None:
         """Set the schedule and the share of the sentences that have several views."""

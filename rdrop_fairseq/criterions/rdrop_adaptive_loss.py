@@ -26,7 +26,6 @@ class RDropAdaptiveLoss(RDropCriterion, AdaptiveLoss):
     """
 
     options = ADAPTIVE
-    report_accuracy = False
 
     @classmethod
     def build_criterion(cls, cfg, task):
