@@ -36,9 +36,16 @@ read_arguments() {
 # The two languages of the benchmark.
 read_languages() {
     need_program python
-    read -r source target < <(python -c '
-import json, sys
-print(*json.load(open(sys.argv[1]))["languages"])' "$corpus_table")
+    local languages
+    languages=$(python -c '
+import sys
+from pathlib import Path
+from rdrop_tools.corpus.table import CorpusError, read_table
+try:
+    print(*read_table(Path(sys.argv[1])).languages)
+except CorpusError as error:
+    sys.exit(str(error))' "$corpus_table") || exit 1
+    read -r source target <<<"$languages"
 }
 
 # keep_settings FILE SETTINGS ADVICE: notes the settings, or refuses others than were noted.

@@ -37,9 +37,9 @@ main() {
         die "there is no folder $orig: give --orig the folder of the archives"
     if [ -n "$other_valid" ] && [ -n "${!other_valid}" ]; then held_out=(--valid "$other_valid"); fi
     [ -z "$train_pairs" ] || corpus_settings+=(--train-pairs "$train_pairs")
-    read_languages
     need_program fairseq-preprocess
     need_corpus_packages
+    read_languages
     workers=${workers:-$(python -c 'from rdrop_tools.parallel import CORES; print(CORES)')}
     mkdir -p "$out"
     hold "$out/.lock" "$out"

@@ -134,3 +134,15 @@ def test_a_place_that_fairseq_would_misread_is_refused(program, out, tmp_path):
         f", not '{out}'; see --help.\n"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["{", '{"languages": ["de", "en"]}'])
+def test_a_damaged_description_of_a_corpus_is_an_error_in_a_sentence(tmp_path, text):
+    shutil.copytree(EXAMPLES.parent, tmp_path / "examples")
+    translation = tmp_path / "examples" / "translation"
+    (translation / "iwslt14_de_en" / "corpus.json").write_text(text)
+    (tmp_path / "out" / "binarized").mkdir(parents=True)
+    words = ("iwslt14_de_en", "--cpu", "--out", tmp_path / "out")
+    finished = launch.run("bash", translation / "train.sh", *words, check=False)
+    assert (finished.returncode, finished.stdout.count("\n")) == (1, 1)
+    assert "iwslt14_de_en/corpus.json is not a corpus description" in finished.stdout
