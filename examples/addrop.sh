@@ -26,13 +26,15 @@ main() {
     option p X 0.3 "share of the attention weights that may be dropped"
     option q X 0.3 "probability with which each of these is dropped"
     flag grid "train for a grid of p and q too, one seed each"
-    option metric NAME accuracy "metric of the heat map, by its name in the log"
+    option metric NAME '' "metric of the heat map, by its name in the log, such as accuracy or bleu"
     flag lowest "take the lowest value of the metric as the best, as for loss"
     option out DIR '' "the folder that prepare.sh made (runs/BENCHMARK in the checkout)"
     pass_on extra
     parse_options "$@"
     [ -n "$benchmark" ] || refuse "name a task and a benchmark"
     [ -e "$repo/examples/$example/train.sh" ] || refuse "there is no examples/$example/train.sh"
+    [ -z "$grid" ] || [ -n "$metric" ] ||
+        refuse "--grid needs --metric: accuracy or bleu where the log has it, else loss with --lowest"
     out=${out:-$repo/runs/$benchmark}
     check_out
 

@@ -69,6 +69,12 @@ def test_the_heat_map_is_of_the_lowest_loss(compare, tmp_path):
     assert "--metric loss --lowest --out" in (tmp_path / "drawn").read_text()
 
 
+def test_a_grid_without_its_metric_is_refused_before_anything_is_trained(compare):
+    status, output, trainings = compare("translation", "multi30k_en_de", "--grid")
+    assert (status, trainings) == (2, [])
+    assert output.startswith("addrop.sh: --grid needs --metric: accuracy or bleu")
+
+
 def test_a_task_that_is_not_there_is_refused(compare):
     status, output, trainings = compare("cooking", "soup")
     assert (status, trainings) == (2, [])
