@@ -26,7 +26,5 @@ def load(module):
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        install = f"pip install '.[{EXTRAS[package]}]'"
-        raise MissingPackage(
-            f"needs {package.replace('_', '-')}: run {install} in the checkout."
-        ) from error
+        install = f"pip install 'rdrop_fairseq[{EXTRAS[package]}]'"
+        raise MissingPackage(f"needs {package.replace('_', '-')}: run {install}.") from error

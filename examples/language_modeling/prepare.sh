@@ -18,7 +18,7 @@ END
 }
 
 declare_options() {
-    option orig DIR '' "take the published files of Wikitext-103, or the wheel of the other text, from DIR"
+    option orig DIR '' "folder with Wikitext-103's published files, or with the wheel of interface_text"
     option workers N 1 "number of processes, which changes no result"
     option out DIR "$repo/runs/$benchmark" "where everything goes"
 }

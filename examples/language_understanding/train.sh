@@ -18,7 +18,7 @@ END
 }
 
 declare_options() {
-    option train_set RUN train "set to train on: train-N has N labels, semi-N the unlabelled rest too"
+    option train_set SET train "set to train on: train-N has N labels, semi-N the unlabelled rest too"
     method_options
     training_options
 }

@@ -8,8 +8,8 @@
 #   parse_options "$@"
 #
 # The METAVAR, which stands for the value in --help (N above), says which values are right: N a whole
-# number above 0, X a number, RUN the name of a folder, test|valid one of these words, any other name any
-# text. The program defines `refuse`, and `usage`, which prints $(describe_options). What a user types is
+# number above 0, X a number, RUN the name of a folder, SET that of a set, test|valid one of these words, any
+# other name any text. The program defines `refuse`, and `usage`, which prints $(describe_options). What a user types is
 # stored, and never evaluated.
 
 declare -A option_values=() # of each option its METAVAR, which is empty for a flag
@@ -85,9 +85,11 @@ check_value() {
             [[ $3 =~ ^-?([0-9]+\.?[0-9]*|\.[0-9]+)(e-?[0-9]+)?$ ]] ||
                 refuse "$1 must be a number, not '$3'"
             ;;
-        RUN)
+        RUN | SET)
+            local thing=folder
+            [ "$2" = RUN ] || thing=set
             [[ $3 =~ ^[^-./:][^/:]*$ ]] ||
-                refuse "$1 is the name of a folder, without / and : and not beginning with - or .," \
+                refuse "$1 is the name of a $thing, without / and : and not beginning with - or .," \
                     "not '$3'"
             ;;
         *\|*)

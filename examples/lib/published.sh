@@ -8,7 +8,7 @@ need_published() {
     local file
     for file in "${published[@]}"; do
         [ -n "$orig" ] && [ -e "$orig/$file" ] ||
-            die "$benchmark is made of published files ($source_of_files): give --orig the folder" \
-                "that has ${published[*]}"
+            die "there is no ${orig:-DIR}/$file: give --orig the folder with the published files" \
+                "${published[*]} ($source_of_files)"
     done
 }

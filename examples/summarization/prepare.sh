@@ -18,7 +18,7 @@ END
 }
 
 declare_options() {
-    option orig DIR '' "take the published files of CNN/DailyMail, or the wheel of the other text, from DIR"
+    option orig DIR '' "folder with CNN/DailyMail's published files, or with the wheel of headlines"
     option workers N 1 "number of processes, which changes no result"
     option out DIR "$repo/runs/$benchmark" "where everything goes"
 }

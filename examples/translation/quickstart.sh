@@ -44,8 +44,8 @@ main() {
     stage 3 "Making the en-$lang corpus"
     make_corpus
 
-    stage 4 "Training with R-Drop, alpha $alpha, for $minutes minutes"
-    train rdrop --criterion rdrop_label_smoothed_cross_entropy --reg-alpha "$alpha"
+    stage 4 "Training with R-Drop, alpha $rdrop_alpha, for $minutes minutes"
+    train rdrop --criterion rdrop_label_smoothed_cross_entropy --reg-alpha "$rdrop_alpha"
     if [ -n "$compare" ]; then
         say "Training with plain label smoothing for $minutes minutes"
         train plain --criterion label_smoothed_cross_entropy

@@ -98,7 +98,10 @@ def targets_of_clusters(target: Tensor, sizes: list, padding_idx: int) -> list:
 
 
 def check_target(target: Tensor, words: int, padding_idx: int) -> None:
-    """Raise ``ValueError`` if a target that counts is not the number of a word."""
+    """Raise ``ValueError`` if a target that counts is not the number of a word.
+
+    The host waits here for the device, so that this is an error and not a crash in a kernel.
+    """
     wrong = (target.ne(padding_idx) & ((target < 0) | (target >= words))).any()
     if wrong:
         raise ValueError(

@@ -28,7 +28,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(target: Tensor, padding_idx: Optional[int], *others) -> Plan:
-    """Find the tokens that count; here the host waits for the device, and nowhere else."""
+    """Find the tokens that count, for which the host waits for the device."""
     target = target.unsqueeze(0)  # another dimension, for a target without any
     mask = is_counted(target, padding_idx)
     places = mask.nonzero(as_tuple=True)

@@ -36,7 +36,7 @@ GROUPS = {
 }
 LAST = {"title": "title", "description": "description", "name": "name"}
 
-VALID_PERCENT, TEST_PERCENT = 5, 10
+LABELLED_VALID_PERCENT, LABELLED_TEST_PERCENT = 5, 10  # of all strings, short ones too
 
 
 def kind_of(key):
@@ -74,8 +74,9 @@ def make_sets(examples, labelled):
     sets = {"train": [], "valid": [], "test": []}
     for example in examples:
         place = percentile(example.sentences[0])
-        held_out = "valid" if place < VALID_PERCENT else "test"
-        sets[held_out if place < VALID_PERCENT + TEST_PERCENT else "train"].append(example)
+        held_out = "valid" if place < LABELLED_VALID_PERCENT else "test"
+        is_held_out = place < LABELLED_VALID_PERCENT + LABELLED_TEST_PERCENT
+        sets[held_out if is_held_out else "train"].append(example)
     train = list(sets["train"])
     for count in labelled:
         if len(train) <= count or not all(sets.values()):

@@ -72,7 +72,9 @@ def _convert(files, folder, quantization, network, task):
     except (ValueError, AttributeError, KeyError, RuntimeError) as error:
         # of what it does not know CTranslate2 says some, and stumbles over the rest
         reason = " ".join(str(error).split())
-        raise TranslationError(f"CTranslate2 does not have such a model: {reason}") from error
+        raise TranslationError(
+            f"CTranslate2 cannot run this model: {reason}. Translate with scripts/translate.sh RUN."
+        ) from error
 
 
 def _training(cfg):

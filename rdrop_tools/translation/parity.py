@@ -31,8 +31,8 @@ def refuse_other_scores(folder, network, task):
         difference = (torch.tensor(scored.log_probs) - expected).abs().max().item()
         if not difference <= TOLERANCE:
             raise TranslationError(
-                "CTranslate2 does not have such a model: its log probabilities differ by up to "
-                f"{difference:.2g} from those of fairseq."
+                "CTranslate2 cannot run this model: its log probabilities differ by up to "
+                f"{difference:.2g} from those of fairseq. Translate with scripts/translate.sh RUN."
             )
 
 

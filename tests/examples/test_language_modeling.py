@@ -45,9 +45,10 @@ def test_help_names_the_benchmarks(task, program):
 def test_wikitext_without_its_files_is_refused_in_a_sentence(task, name, orig):
     status, said = task.run("prepare.sh", name, *orig)
     assert status == 1
+    place = "/".join([*orig[1:], "wiki.train.tokens"]) if orig else "DIR/wiki.train.tokens"
     assert said == (
-        f"prepare.sh: {name} is made of published files (wikitext-103-v1.zip): give --orig the "
-        "folder that has wiki.train.tokens wiki.valid.tokens wiki.test.tokens\n"
+        f"prepare.sh: there is no {place}: give --orig the folder with the published files "
+        "wiki.train.tokens wiki.valid.tokens wiki.test.tokens (wikitext-103-v1.zip)\n"
     )
 
 

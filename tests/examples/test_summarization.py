@@ -43,7 +43,7 @@ def test_cnn_dailymail_without_its_files_is_refused_in_a_sentence(task, publishe
         (published / missing).unlink()
     status, said = task.run("prepare.sh", "cnn_dailymail", *orig)
     assert (status, said.count("\n")) == (1, 1)
-    assert "cnn_dailymail is made of published files" in said
+    assert f"there is no {published if missing else 'DIR'}/{missing}" in said
     assert "bart.large/model.pt" in said and not (task.out / "subwords").exists()
 
 

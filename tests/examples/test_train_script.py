@@ -225,7 +225,7 @@ def test_a_run_starts_from_another_one_until_it_has_its_own_checkpoint(train, st
     start.unlink()
     status, said, given = train("iwslt14_de_en", "--from", "first")
     assert status == 0 and given, said
-    # whence it started belongs to its settings
+    # the run that it started from belongs to its settings
     for words in ((), ("--from", "second")):
         again = (*words, "--name", "rdrop-alpha5-seed1-from-first", "--max-updates", "7")
         assert "was begun with other settings" in train("iwslt14_de_en", *again)[1]

@@ -1,4 +1,4 @@
-"""The fused loss beside the reference in float64: random operands, and errors that are allowed."""
+"""The fused loss against the reference in float64: random operands, and errors that are allowed."""
 
 import torch
 

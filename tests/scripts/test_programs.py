@@ -69,7 +69,7 @@ def test_a_missing_package_is_named_with_its_extra(program, options, package, ex
     (tmp_path / "LOG").write_text('{"epoch": 1, "num_updates": "9", "nll_loss": "1"}\n')
     finished = run("-c", WITHOUT_EXTRAS, SCRIPTS / program, *options, folder=tmp_path)
     assert finished.returncode == 1
-    install = f"run pip install '.[{extra}]' in the checkout."
+    install = f"run pip install 'rdrop_fairseq[{extra}]'."
     assert finished.stderr == f"{program}: needs {package}: {install}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["LOG"]
 

@@ -30,7 +30,7 @@ optimization=(
     --lr 2e-3
 )
 label_smoothing=0.1               # Vaswani et al. 2017
-alpha=1                           # weight of the KL; the paper's 5 wants many more updates than fit
+rdrop_alpha=1                     # weight of the KL; the paper's 5 wants many more updates than fit
 training_minutes=12               # of each model
 warmup_updates=200
 constant_share=0.5                # of the time at the full learning rate; then it falls to zero

@@ -44,7 +44,9 @@ def test_the_log_of_fairseq_generate_and_its_references(tmp_path, capsys):
 
 def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
-    with pytest.raises(MissingPackage, match=r"needs rouge-score: run pip install '\.\[rouge\]'"):
+    with pytest.raises(
+        MissingPackage, match=r"needs rouge-score: run pip install 'rdrop_fairseq\[rouge\]'"
+    ):
         program.rouge(HYPOTHESES, REFERENCES)
 
 

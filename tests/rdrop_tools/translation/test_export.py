@@ -66,7 +66,7 @@ def test_an_architecture_that_ctranslate2_lacks_is_refused(architecture, raw_run
         *(USER_DIR, "--save-dir", run, "--no-epoch-checkpoints", "--max-update=1"),
     )
     reason = refused(run, tmp_path / "out", checkpoint="checkpoint_last.pt")
-    assert "CTranslate2 does not have such a model" in reason and architecture in reason
+    assert "CTranslate2 cannot run this model" in reason and architecture in reason
 
 
 def test_a_model_with_other_scores_is_refused(raw_run, exported):
