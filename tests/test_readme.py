@@ -75,6 +75,7 @@ def test_the_section_on_addrop_has_its_options_and_a_command_for_fairseq_train()
     (section,) = re.findall(r"^### AD-DROP\n(.*?)^### ", README, re.MULTILINE | re.DOTALL)
     assert all(f"`{option.flag}`" in section for option in ADDROP)
     (command,) = re.findall(r"^fairseq-train \.\.\. (.*?)\n```", section, re.MULTILINE | re.DOTALL)
+    command = command.replace('"$(python -m rdrop_fairseq)"', str(REPOSITORY / "rdrop_fairseq"))
     words = command.replace("\\\n", " ").split()
     arguments = options.parse_args_and_arch(
         options.get_training_parser(), ["data-bin", "--arch=transformer_iwslt_de_en", *words]
