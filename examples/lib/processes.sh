@@ -13,6 +13,14 @@ choose_processes() {
     all_processes=$((processes * nodes))
 }
 
+# On a CPU two processes of one thread are faster than one of two (benchmarks/README.md).
+choose_processes_of_cpu() {
+    local cores
+    cores=$(python -c 'from rdrop_tools.parallel import CORES; print(CORES)')
+    processes=$((cores > 1 ? 2 : 1)) all_processes=$((cores > 1 ? 2 : 1))
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores / processes))}
+}
+
 # All processes share the batches of an update, which so stays the same update.
 share_batches() {
     if [ $((update_freq % all_processes)) != 0 ]; then
@@ -30,11 +38,12 @@ launch() {
         supervise fairseq-train "$@" --distributed-world-size 1
         return
     fi
-    local backend=nccl
+    local backend=nccl meeting=(--master-addr "${master%:*}" --master-port "${master##*:}")
     [ "$device" = gpu ] || backend=gloo
+    [ "${master##*:}" != 0 ] || meeting=(--standalone) # at a port that is free
     # shellcheck disable=SC2016
     supervise torchrun --nnodes "$nodes" --node-rank "$node_rank" --nproc-per-node "$processes" \
-        --master-addr "${master%:*}" --master-port "${master##*:}" --no-python \
+        "${meeting[@]}" --no-python \
         bash -c 'exec fairseq-train "$@" --distributed-world-size "$WORLD_SIZE" \
             --distributed-rank "$RANK" --device-id "$LOCAL_RANK"' fairseq-train "$@" \
         --distributed-init-method env:// --distributed-no-spawn \

@@ -8,6 +8,7 @@ set -euo pipefail
 . "$lib/device.sh"
 . "$lib/lock.sh"
 . "$lib/memory.sh"
+. "$lib/processes.sh"
 . "$lib/signals.sh"
 . "$task_dir/quickstart/settings.sh"
 
@@ -36,7 +37,11 @@ main() {
     PATH=$environment/bin:$PATH
     cpu='' precision='' # as suits this machine
     choose_device 2>>"$log"
-    if [ "$device" = cpu ]; then keep_memory; fi
+    all_processes=1 nodes=1 node_rank=0 master=localhost:0
+    if [ "$device" = cpu ]; then
+        keep_memory
+        choose_processes_of_cpu
+    fi
 
     stage 2 "Getting the interface strings of Home Assistant"
     shown corpus_program
@@ -45,10 +50,10 @@ main() {
     make_corpus
 
     stage 4 "Training with R-Drop, alpha $rdrop_alpha, for $minutes minutes"
-    train rdrop --criterion rdrop_label_smoothed_cross_entropy --reg-alpha "$rdrop_alpha"
+    train rdrop
     if [ -n "$compare" ]; then
         say "Training with plain label smoothing for $minutes minutes"
-        train plain --criterion label_smoothed_cross_entropy
+        train plain
     fi
 
     stage 5 "Translating the test set"
@@ -134,31 +139,48 @@ make_corpus() {
 
 folder_of() { echo "$work/$1-${minutes}min"; }
 
-# train NAME CRITERION...: makes model.pt. The learning rate stays constant for a share of the
-# time, which also measures the machine, and then falls to zero in the updates that still fit.
+# train rdrop|plain: makes model.pt. The learning rate stays constant for a share of the time, which
+# also measures the machine, and then falls to zero in the updates that still fit.
 train() {
-    local folder updates total
+    local folder
     folder=$(folder_of "$1")
-    shift
     if already_made "$folder/model.pt"; then
         rm -f "$folder"/checkpoint*.pt # had it been killed before they were removed
         return
     fi
     mkdir -p "$folder"
-    if [ ! -e "$folder/constant_updates" ]; then
-        say "at a constant learning rate until minute $(calculate "$minutes * $constant_share")"
-        fairseq_train "$folder" "$constant_share" "$@" \
-            --lr-scheduler fixed --warmup-updates "$warmup_updates"
-        last_update "$folder" >"$folder/constant_updates.tmp"
-        mv "$folder/constant_updates.tmp" "$folder/constant_updates"
-    fi
-    updates=$(cat "$folder/constant_updates")
-    total=$(calculate "int($updates / $constant_share)")
-    say "at a falling learning rate until update $total"
-    fairseq_train "$folder" 1 "$@" --reset-lr-scheduler --lr-scheduler polynomial_decay \
-        --warmup-updates "$updates" --total-num-update "$total" --max-update "$total"
+    [ -e "$folder/constant_updates" ] || train_at_constant_rate "$1" "$folder"
+    train_at_falling_rate "$1" "$folder" "$(cat "$folder/constant_updates")"
     mv "$folder/checkpoint_best.pt" "$folder/model.pt"
     rm "$folder"/checkpoint*.pt
+}
+
+train_at_constant_rate() {
+    local criterion=(--criterion label_smoothed_cross_entropy)
+    # with alpha 0 it trains plainly, and logs what R-Drop logs
+    [ "$1" = plain ] || criterion=(--criterion rdrop_label_smoothed_cross_entropy --reg-alpha 0)
+    say "at a constant learning rate until minute $(calculate "$minutes * $constant_share")"
+    fairseq_train "$2" "$constant_share" "${criterion[@]}" \
+        --lr-scheduler fixed --warmup-updates "$warmup_updates"
+    last_update "$2" >"$2/constant_updates.tmp"
+    mv "$2/constant_updates.tmp" "$2/constant_updates"
+}
+
+# train_at_falling_rate rdrop|plain FOLDER UPDATES: UPDATES is how many the constant rate had.
+train_at_falling_rate() {
+    local updates=$3 start total criterion=(--criterion label_smoothed_cross_entropy)
+    total=$(calculate "int($updates / $constant_share)")
+    if [ "$1" = rdrop ]; then
+        # until near the end plain training learns more in the same time
+        start=$(calculate "int($total * $plain_share)")
+        total=$(calculate "int($start + ($total - $start) / $rdrop_update)")
+        criterion=(--criterion rdrop_label_smoothed_cross_entropy --reg-alpha "$rdrop_alpha")
+        criterion+=(--rdrop-start-update "$start")
+    fi
+    say "at a falling learning rate until update $total${start:+, with R-Drop from update $start}"
+    fairseq_train "$2" 1 "${criterion[@]}" \
+        --reset-lr-scheduler --lr-scheduler polynomial_decay \
+        --warmup-updates "$updates" --total-num-update "$total" --max-update "$total"
 }
 
 # fairseq_train FOLDER SHARE ARGUMENTS...: until SHARE of the budget is used up, resumes included.
@@ -171,10 +193,10 @@ fairseq_train() {
     mkfifo "$folder/output"
     tee -a "$log" <"$folder/output" | python "$repo/scripts/show_training.py" &
     local printer=$! status=0
-    supervise fairseq-train "$work/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
-        "${model[@]}" --label-smoothing "$label_smoothing" "$@" --max-tokens "$max_tokens" \
-        --seed 1 "${optimization[@]}" \
-        --stop-time-hours "$hours" --distributed-world-size 1 "${precision_flags[@]}" \
+    launch "$work/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
+        "${model[@]}" --label-smoothing "$label_smoothing" "$@" \
+        --max-tokens $((max_tokens / all_processes)) --seed 1 "${optimization[@]}" \
+        --stop-time-hours "$hours" "${precision_flags[@]}" \
         --save-dir "$folder" --no-epoch-checkpoints --save-interval-updates 200 \
         --keep-interval-updates 1 --log-format json --log-interval 10 \
         --log-file "$folder/train.log" >"$folder/output" 2>&1 || status=$?

@@ -1,6 +1,7 @@
 """The quickstart: its stages with stand-ins for the slow programs, and once as a user runs it."""
 
 import ctypes
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,8 @@ import pytest
 from helpers.constants import REPOSITORY
 from helpers.launch import run
 from helpers.quickstart import QUICKSTART, Checkout
+
+START = "rdrop-start-update"
 
 
 @pytest.fixture
@@ -83,22 +86,42 @@ def test_training_with_rdrop_and_to_compare_without(checkout):
     criteria = [re.search(r"--criterion (\w+)", call)[1] for call in trainings]
     rdrop, plain = "rdrop_label_smoothed_cross_entropy", "label_smoothed_cross_entropy"
     assert criteria == [rdrop, rdrop, plain, plain]
-    assert all("--reg-alpha" in call for call in trainings[:2])
-    # Apart from the criterion and the folder everything is equal.
-    shared = [
-        re.sub(r"--reg-alpha \S+ |\brdrop_(?=label)|rdrop-6|plain-6", "", c) for c in trainings
-    ]
+    assert "--reg-alpha 0 " in trainings[0] and "--reg-alpha 1 --rdrop-start" in trainings[1]
+    # Apart from the criterion, the folder and the number of updates everything is equal.
+    own = r"--(?:reg-alpha|rdrop-start-update|total-num-update|max-update) \S+ "
+    shared = [re.sub(rf"{own}|\brdrop_(?=label)|rdrop-6|plain-6", "", c) for c in trainings]
     assert shared[:2] == shared[2:]
 
 
 def test_the_learning_rate_falls_within_the_time_that_is_left(checkout):
-    _, _, calls = checkout.run("--minutes", "6")
-    constant, falling = (call for call in calls if call.startswith("fairseq-train"))
-    share = float(re.search(r"--stop-time-hours (\S+)", constant)[1]) / 0.1
-    assert 0 < share < 1 and "--lr-scheduler fixed" in constant
-    assert "--stop-time-hours 0.1 " in falling and "--lr-scheduler polynomial_decay" in falling
-    assert "--warmup-updates 40 " in falling
-    assert f"--max-update {int(40 / share)}" in falling
+    _, _, calls = checkout.run("--minutes", "6", "--compare")
+    trainings = [call for call in calls if call.startswith("fairseq-train")]
+    for constant, falling in (trainings[:2], trainings[2:]):
+        share = float(re.search(r"--stop-time-hours (\S+)", constant)[1]) / 0.1
+        assert 0 < share < 1 and "--lr-scheduler fixed" in constant
+        assert "--stop-time-hours 0.1 " in falling and "--lr-scheduler polynomial_decay" in falling
+        assert "--warmup-updates 40 " in falling
+    assert f"--max-update {int(40 / share)} " in falling  # of plain label smoothing
+    start, last = (int(re.search(rf"--{o} (\d+)", trainings[1])[1]) for o in (START, "max-update"))
+    settings = (checkout.folder / QUICKSTART.parent / "quickstart" / "settings.sh").read_text()
+    plain_share, cost = (
+        float(re.search(rf"^{name}=(\S+)", settings, re.M)[1])
+        for name in ("plain_share", "rdrop_update")
+    )
+    assert start == int(40 / share * plain_share) and 40 <= start < last
+    assert start + (last - start) * cost == pytest.approx(40 / share, abs=2)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_two_cores_share_each_update(checkout, cores):
+    may_use = sorted(os.sched_getaffinity(0))[:cores]
+    if len(may_use) < cores:
+        pytest.skip(f"needs {cores} cores")
+    _, _, calls = checkout.run(preexec_fn=lambda: os.sched_setaffinity(0, may_use))
+    trainings = [call for call in calls if call.startswith("fairseq-train")]
+    for call in trainings:
+        assert f"--max-tokens {1024 // cores} " in call
+        assert f"--distributed-world-size {cores}" in call
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,10 @@ for option in ("--out", "--destdir"):
     if option in given:
         Path(given[option]).mkdir(exist_ok=name == "plot_training.py")
 """
+TORCHRUN = """#!/bin/bash
+while [ "$1" != --no-python ]; do shift; done
+WORLD_SIZE=2 RANK=0 LOCAL_RANK=0 exec "${@:2}"
+"""
 FAKED = ("prepare_home_assistant", "subwords", "score_bleu", "compare", "plot_training")
 
 
@@ -65,6 +69,9 @@ class Checkout:
             program = folder / ".venv" / "bin" / name
             program.write_text(STAND_IN)
             program.chmod(0o755)
+        torchrun = folder / ".venv" / "bin" / "torchrun"  # the first of the processes alone
+        torchrun.write_text(TORCHRUN)
+        torchrun.chmod(0o755)
         python = folder / ".venv" / "bin" / "python"  # a link would lose the packages of the tests
         python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
         python.chmod(0o755)

@@ -22,7 +22,7 @@ model=(
     --decoder-ffn-embed-dim 768
     --decoder-attention-heads 4
 )
-max_tokens=1024                   # of an update
+max_tokens=1024                   # of an update, however many processes share it
 optimization=(
     --optimizer adam              # Vaswani et al. 2017
     --adam-betas '(0.9, 0.98)'    # Vaswani et al. 2017
@@ -34,6 +34,8 @@ rdrop_alpha=1                     # weight of the KL; the paper's 5 wants many m
 training_minutes=12               # of each model
 warmup_updates=200
 constant_share=0.5                # of the time at the full learning rate; then it falls to zero
+plain_share=0.9                   # of the time before R-Drop has its second pass and KL
+rdrop_update=1.8                  # time of an update with a second pass, in plain ones: ../../../benchmarks
 
 # Translation
 search=(
