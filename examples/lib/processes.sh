@@ -17,7 +17,8 @@ choose_processes() {
 choose_processes_of_cpu() {
     local cores
     cores=$(python -c 'from rdrop_tools.parallel import CORES; print(CORES)')
-    processes=$((cores > 1 ? 2 : 1)) all_processes=$((cores > 1 ? 2 : 1))
+    processes=$((cores > 1 ? 2 : 1))
+    all_processes=$processes
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores / processes))}
 }
 
