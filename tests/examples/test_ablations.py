@@ -17,6 +17,7 @@ from helpers.constants import REPOSITORY
 from helpers.launch import run, start
 
 from rdrop_tools.ablations.plan import cost, read_plan, trainings
+from rdrop_tools.runs.seed_scores import read_csv, scores_table
 
 FOLDER = REPOSITORY / "examples" / "ablations"
 PROGRAM = REPOSITORY / "scripts" / "ablations.py"
@@ -136,7 +137,8 @@ def test_the_tables_of_the_readme_are_made_of_the_results(documents):
 
 
 def test_the_words_of_the_readme_have_no_other_bleu_than_the_tables():
-    text = README.read_text("utf-8")
+    late_start = scores_table(read_csv(FOLDER / "late_start.csv"))
+    text = README.read_text("utf-8").replace(late_start, "")
     before, tables, after = re.split(r"<!-- tables -->|<!-- end of tables -->", text)
     assert set(re.findall(BLEU, before + after)) <= set(re.findall(BLEU, tables))
 

@@ -101,6 +101,7 @@ def test_strings_are_classified_with_some_all_and_without_labels(tmp_path):
 
 
 RESULTS = (
+    "ablations/late_start.csv",
     "language_modeling/small.csv",
     "language_understanding/addrop.csv",
     "language_understanding/small.csv",

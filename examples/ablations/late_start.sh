@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# One plain training, and ends of it with R-Drop from several points on: see --help.
+set -euo pipefail
+
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
+. "$lib/checkpoints.sh"
+. "$lib/lock.sh"
+. "$lib/memory.sh"
+. "$lib/signals.sh"
+. "$repo/examples/translation/quickstart/settings.sh"
+
+usage() {
+    cat <<END
+Usage: bash examples/ablations/late_start.sh DATA [OPTIONS]
+
+Trains the quickstart's model plainly on DATA (its folder "binarized") and then, from several points
+of that training, the ends of examples/ablations/late_start.txt, on one CPU core. All have equal computing, counted in
+plain updates, and a learning rate that falls to zero. Scores of the validation set go to late_start.csv.
+What is finished is not done again. An interrupted training begins anew.
+
+$(describe_options)
+END
+}
+
+main() {
+    argument data
+    option updates N 3400 "computing of a training, in plain updates"
+    option seed N 1 "random seed"
+    option ends FILE "$task_dir/late_start.txt" "the table of the ends"
+    option test GLOB '' "translate the test set with the finished ends of such a name"
+    option out DIR "$repo/runs/late-start" "where everything goes"
+    parse_options "$@"
+    [ -n "$data" ] || refuse "name the folder DATA"
+    check_out
+    use_installation
+    need_program fairseq-train
+    keep_memory
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+    work=$out/$updates-updates-seed$seed
+    mkdir -p "$work"
+    hold "$work/.lock" "$work"
+    half=$((updates / 2))
+    peak=$(printf '%s\n' "${optimization[@]}" | grep -A 1 -x -e --lr | tail -n 1)
+    train_plainly
+    local line lines
+    mapfile -t lines < <(sed 's/#.*//; /|/!d; s/|/ /g' "$ends")
+    # shellcheck disable=SC2086
+    for line in "${lines[@]}"; do end $line; done
+}
+
+# Constant for half of the updates, as in the quickstart; a checkpoint at each twentieth of them.
+train_plainly() {
+    # with alpha 0 it trains plainly, and R-Drop can continue it
+    train "$work/constant" "$half" --reg-alpha 0 --lr-scheduler fixed --warmup-updates "$warmup_updates"
+    train "$work/plain" "$updates" --reg-alpha 0 --restore-file "$work/constant/checkpoint_last.pt" \
+        --reset-lr-scheduler --lr-scheduler polynomial_decay --warmup-updates "$half" \
+        --total-num-update "$updates" \
+        --save-interval-updates $((updates / 20)) --keep-interval-updates 20
+}
+
+# end NAME START COST ARGUMENTS...: it goes on from the plain training, learning rate included.
+end() {
+    local name=$1 start last rate from
+    if [ "$name" != plain ]; then
+        start=$(calculate "int($updates * $2 + 0.5)")
+        last=$(calculate "int($start + ($updates - $start) / $3)")
+        rate=$(calculate "$peak * ($updates - $start) / ($updates - $half)")
+        from=$(echo "$work"/plain/checkpoint_*_"$start".pt)
+        [ -e "$from" ] || die "$ends: $name must start at a twentieth of the training, after its half"
+        train "$work/$name" "$last" "${@:4}" --reset-lr-scheduler --lr-scheduler polynomial_decay \
+            --restore-file "$from" --lr "$rate" --warmup-updates "$start" --total-num-update "$last"
+    fi
+    translate "$name" valid
+    # shellcheck disable=SC2053
+    if [[ -n $test && $name == $test ]]; then translate "$name" test; fi
+    score "$name" >"$work/$name/scores"
+    python "$repo/scripts/seed_scores.py" add "$out/late_start.csv" "$work/$name/scores" \
+        benchmark="$updates updates" method="$name" seed="$seed"
+    say "$name: $(paste -s -d , "$work/$name/scores")"
+}
+
+# train FOLDER UPDATES ARGUMENTS...
+train() {
+    [ ! -e "$1/trained" ] || return 0
+    mkdir -p "$1"
+    say "training ${1#"$out/"} until update $2"
+    supervise fairseq-train "$data" --user-dir "$repo/rdrop_fairseq" --task translation --cpu \
+        "${model[@]}" --criterion rdrop_label_smoothed_cross_entropy \
+        --label-smoothing "$label_smoothing" --max-tokens "$max_tokens" --seed "$seed" \
+        "${optimization[@]}" --no-epoch-checkpoints --save-interval 1000000 \
+        --validate-interval 1000000 --max-update "$2" --save-dir "$1" \
+        --log-format json --log-interval 10 --log-file "$1/train.log" \
+        --distributed-world-size 1 "${@:3}" >"$1.output" 2>&1 ||
+        die "the training $1 stopped; $1.output says why"
+    touch "$1/trained"
+}
+
+# translate END SET
+translate() {
+    local output=$work/$1/generate-$2.log
+    [ ! -e "$output" ] || return 0
+    supervise fairseq-generate "$data" --user-dir "$repo/rdrop_fairseq" --cpu --gen-subset "$2" \
+        --path "$work/$1/checkpoint_last.pt" "${search[@]}" --remove-bpe sentencepiece \
+        --max-tokens 4000 >"$output.tmp" 2>"$work/$1.output" ||
+        die "the translation with $work/$1 failed; $work/$1.output says why"
+    mv "$output.tmp" "$output"
+}
+
+# score END: a NAME VALUE a line, for scripts/seed_scores.py.
+score() {
+    local set line
+    echo "valid ppl $(grep -o '"valid_ppl": "[0-9.]*' "$work/$1/train.log" | tail -n 1 | cut -d '"' -f 4)"
+    for set in valid test; do
+        [ -e "$work/$1/generate-$set.log" ] || continue
+        line=$(python "$repo/scripts/score_bleu.py" --sys "$work/$1/generate-$set.log" | sed -n 1p)
+        echo "$set BLEU $(sed 's/^[^=]* = \([0-9.]*\).*/\1/' <<<"$line")"
+        echo "$set length ratio $(sed 's/.* ratio = \([0-9.]*\).*/\1/' <<<"$line")"
+    done
+}
+
+calculate() { awk "BEGIN { print $1 }"; }
+
+main "$@"
