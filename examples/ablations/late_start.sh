@@ -66,7 +66,8 @@ end() {
         last=$(calculate "int($start + ($updates - $start) / $3)")
         rate=$(calculate "$peak * ($updates - $start) / ($updates - $half)")
         from=$(echo "$work"/plain/checkpoint_*_"$start".pt)
-        [ -e "$from" ] || die "$ends: $name must start at a twentieth of the training, after its half"
+        # fairseq makes none where an epoch ends
+        [ -e "$from" ] || die "no checkpoint at update $start: $name needs another start in $ends"
         train "$work/$name" "$last" "${@:4}" --reset-lr-scheduler --lr-scheduler polynomial_decay \
             --restore-file "$from" --lr "$rate" --warmup-updates "$start" --total-num-update "$last"
     fi

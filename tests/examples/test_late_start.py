@@ -10,10 +10,10 @@ from rdrop_tools.runs.log import read_entries
 
 PROGRAM = REPOSITORY / "examples" / "ablations" / "late_start.sh"
 ENDS = """
-plain | 1   | 1 |
-late  | 0.8 | 2 | --reg-alpha 1   # a comment
+plain | 1    | 1 |
+late  | 0.75 | 2 | --reg-alpha 1   # a comment
 """
-LAST = {"constant": 20, "plain": 40, "late": 36}  # of 40 updates: 32, and half of the other 8
+LAST = {"constant": 30, "plain": 60, "late": 52}  # of 60 updates: 45, and half of the other 15
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def finished(corpus, tmp_path_factory):
     """The program's folder, and its command once more."""
     folder = tmp_path_factory.mktemp("late_start")
     (folder / "ends.txt").write_text(ENDS)
-    words = ("bash", PROGRAM, corpus.translation, "--updates", 40, "--out", folder / "out")
+    words = ("bash", PROGRAM, corpus.translation, "--updates", 60, "--out", folder / "out")
     command = (*words, "--ends", folder / "ends.txt", "--test", "la*")
     run(*command)
     return folder / "out", command
@@ -29,16 +29,22 @@ def finished(corpus, tmp_path_factory):
 
 @pytest.mark.parametrize(("name", "last"), LAST.items())
 def test_every_training_has_the_computing_that_was_left(finished, name, last):
-    log = finished[0] / "40-updates-seed1" / name / "train.log"
+    log = finished[0] / "60-updates-seed1" / name / "train.log"
     assert read_entries(log, "valid")[-1]["num_updates"] == last
 
 
 def test_the_learning_rate_goes_on_from_that_of_the_plain_training(finished):
-    log = (finished[0] / "40-updates-seed1" / "late" / "train.log").read_text("utf-8")
-    # 2e-3 until update 20 and falling to zero at 40; from 32 on to zero at 36
-    assert "'lr': [0.0008]" in log
-    assert "'warmup_updates': 32" in log and "'total_num_update': 36" in log
+    log = (finished[0] / "60-updates-seed1" / "late" / "train.log").read_text("utf-8")
+    # 2e-3 until update 30 and falling to zero at 60; from 45 on to zero at 52
+    assert "'lr': [0.001]" in log
+    assert "'warmup_updates': 45" in log and "'total_num_update': 52" in log
     assert "'reg_alpha': 1.0" in log
+
+
+def test_an_end_begins_where_the_plain_training_stood(finished):
+    log = finished[0] / "60-updates-seed1" / "late" / "train.log"
+    # the first line of every ten updates
+    assert read_entries(log, "train_inner")[0]["num_updates"] == 50
 
 
 def test_its_scores_are_collected_and_nothing_is_trained_twice(finished):
@@ -61,4 +67,4 @@ def test_a_start_without_a_checkpoint_is_refused(finished):
     ends.write_text("odd | 0.77 | 2 | --reg-alpha 1\n")
     refused = run(*command, "--ends", ends, check=False)
     assert refused.returncode == 1
-    assert "odd must start at a twentieth of the training, after its half" in refused.stdout
+    assert "no checkpoint at update 46: odd needs another start in" in refused.stdout
