@@ -3,7 +3,6 @@
 set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
-. "$lib/checkpoints.sh"
 . "$lib/lock.sh"
 . "$lib/memory.sh"
 . "$lib/signals.sh"
@@ -16,7 +15,7 @@ Usage: bash examples/ablations/late_start.sh DATA [OPTIONS]
 Trains the quickstart's model plainly on DATA (its folder "binarized") and then, from several points
 of that training, the ends of examples/ablations/late_start.txt, on one CPU core. All have equal computing, counted in
 plain updates, and a learning rate that falls to zero. Scores of the validation set go to late_start.csv.
-What is finished is not done again. An interrupted training begins anew.
+What is finished is not done again. An interrupted training starts again from its beginning.
 
 $(describe_options)
 END
@@ -118,7 +117,5 @@ score() {
         echo "$set length ratio $(sed 's/.* ratio = \([0-9.]*\).*/\1/' <<<"$line")"
     done
 }
-
-calculate() { awk "BEGIN { print $1 }"; }
 
 main "$@"

@@ -206,7 +206,6 @@ fairseq_train() {
 }
 
 last_update() { grep -o 'num_updates": "[0-9]*' "$1/train.log" | tail -n 1 | tr -dc 0-9; }
-calculate() { awk "BEGIN { print $1 }"; }
 
 translate() {
     local folder
