@@ -2,6 +2,7 @@
 """How many target tokens fit into an update in so much memory: plain, and both R-Drops."""
 
 import gc
+from contextlib import contextmanager
 
 import torch
 
@@ -12,6 +13,8 @@ from benchmarks.train_step import BUILTIN, SINGLE, VARIANTS, Case, batch, one_up
 # isort: split
 
 from fairseq.criterions import CRITERION_REGISTRY
+
+from rdrop_fairseq.losses.chunks import MIB
 
 MOST = 2**17  # tokens; the corpus of train_step.py has hardly more
 COMPARED = (SINGLE, BUILTIN, "fused from features")
@@ -35,22 +38,36 @@ def largest(fits, start: int, precision: float) -> int:
     return low
 
 
-def fits_on_gpu(case: Case, variant: str, mebibytes: int) -> bool:
-    """Whether two updates run in so much memory of the GPU."""
-    total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(min(1.0, mebibytes * 2**20 / total))
+@contextmanager
+def free_on_gpu(mebibytes: int):
+    """Take the rest of the GPU's memory. The fused loss asks what is free, not what is allowed."""
+    free, _ = torch.cuda.mem_get_info()
+    rest = torch.empty(max(0, free - mebibytes * MIB), dtype=torch.uint8, device="cuda")
     try:
-        trainer, sample = updates(case, [variant])[variant].args
-        for _ in range(2):
-            fresh = {**sample, "net_input": dict(sample["net_input"])}
-            trainer.train_step([fresh], raise_oom=True)
-        return True
-    except torch.cuda.OutOfMemoryError:
-        return False
+        yield
     finally:
-        trainer = sample = None
+        del rest
         gc.collect()
         torch.cuda.empty_cache()
+
+
+def fits_on_gpu(case: Case, variant: str, mebibytes: int) -> bool:
+    """Whether two updates run in so much memory of the GPU."""
+    with free_on_gpu(mebibytes):
+        try:
+            two_updates(case, variant)
+            fits = True
+        except torch.cuda.OutOfMemoryError:
+            fits = False
+    return fits
+
+
+def two_updates(case: Case, variant: str) -> None:
+    """The second has the optimizer's state, which the first makes."""
+    trainer, sample = updates(case, [variant])[variant].args
+    for _ in range(2):
+        fresh = {**sample, "net_input": dict(sample["net_input"])}
+        trainer.train_step([fresh], raise_oom=True)
 
 
 def fits_on_cpu(case: Case, variant: str, mebibytes: int) -> bool:

@@ -191,4 +191,5 @@ def _gradient(
     label = tl.load(target + token)
     gradient -= a[:, None] * tl.where(place == label, 1 - epsilon, smoothing)[None, :]
     gradient *= tl.load(factor + token) * tl.load(scale)
+    tl.debug_barrier()  # in float32 it overwrites the logits, which other threads may still read
     tl.store(out + tile, gradient, shown)
