@@ -28,6 +28,7 @@ SETTINGS = Path(__file__).resolve().parents[1] / "examples" / "ablations" / "set
 READ = '. "$1"; printf "%s\\0" "${model[@]}" "${optimization[@]}"'
 PLAIN = ("--criterion", "label_smoothed_cross_entropy")
 RDROP = ("--criterion", "rdrop_label_smoothed_cross_entropy")
+ADDROP = ("--criterion", "addrop_label_smoothed_cross_entropy", "--no-cross-tuning")
 VARIANTS = {
     "plain": PLAIN,
     "plain, two batches": PLAIN,
@@ -35,6 +36,11 @@ VARIANTS = {
     "R-Drop, 3 views": (*RDROP, "--rdrop-views", "3"),
     "R-Drop, 4 views": (*RDROP, "--rdrop-views", "4"),
     "SimCut": ("--criterion", "simcut_label_smoothed_cross_entropy"),
+    "AD-DROP": ADDROP,
+    "AD-DROP, attention": (*ADDROP, "--addrop-attribution", "attention"),
+    "AD-DROP, random": (*ADDROP, "--addrop-attribution", "random"),
+    "AD-DROP, integrated": (*ADDROP, "--addrop-attribution", "integrated", "--addrop-steps", "4"),
+    "R-Drop with AD-DROP": (*RDROP, "--rdrop-second-view", "addrop"),
 }
 UPDATES = 8  # of a round
 
@@ -72,9 +78,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="binarized, as examples/ablations makes it")
     parser.add_argument("--rounds", type=int, default=6, help="interleaved (%(default)s)")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    functions = {variant: build(args.data, variant) for variant in VARIANTS}
+    functions = {variant: build(args.data, variant) for variant in ["plain", *args.variants]}
     interleaved(functions, 1, "cpu")  # Adam's state is made in the first update
     seconds = interleaved(functions, args.rounds, "cpu", clock=time.process_time)
     print("| update | CPU s, minimum | median | / plain, minima | / plain, median of the rounds |")

@@ -28,6 +28,7 @@ read_options() {
     option orig DIR '' "take the archives of Multi30k from DIR; they are downloaded otherwise"
     option rows FILE "$task_dir/rows.txt" "the table of the trainings"
     option bpe_size N "$bpe_size" "number of sentencepiece pieces"
+    option validations N "$validations" "validations of a training, at equal distances"
     flag cpu "train on the CPU, even where there is a GPU"
     option out DIR "$repo/runs/ablations" "where everything goes"
     pass_on extra

@@ -34,8 +34,10 @@ small_run() {
     for ((seed = 1; seed <= seeds; seed++)); do
         for benchmark in "${small_benchmarks[@]}"; do compare "$benchmark" "$seed"; done
     done
-    python "$repo/scripts/seed_scores.py" table "$(results)"
+    show_results
 }
+
+show_results() { python "$repo/scripts/seed_scores.py" table "$(results)"; }
 
 results() { echo "$out/$(basename "$task_dir").csv"; }
 
@@ -50,7 +52,7 @@ compare() {
 # train_and_evaluate BENCHMARK SEED ROW METHOD [ARGUMENTS OF train.sh]: a row of the table, in a seed.
 train_and_evaluate() {
     local run
-    run=$(tr '[:upper:]' '[:lower:]' <<<"$3-$4-seed$2")
+    run=$(tr '[:upper:]' '[:lower:]' <<<"$3-$4-seed$2" | tr -s ', ' -)
     step train.sh "$1" --cpu --seed "$2" --name "$run" "${@:5}"
     step evaluate.sh "$1" --cpu "$run"
     python "$repo/scripts/seed_scores.py" add "$(results)" "$out/$1/$run/test.scores" \

@@ -20,6 +20,7 @@ from rdrop_tools.ablations.plan import cost, read_plan, trainings
 from rdrop_tools.runs.seed_scores import read_csv, scores_table
 
 FOLDER = REPOSITORY / "examples" / "ablations"
+STUDIES = (FOLDER, FOLDER / "addrop")
 PROGRAM = REPOSITORY / "scripts" / "ablations.py"
 README = FOLDER / "README.md"
 BLEU = r"\b\d+\.\d\d\b"
@@ -119,21 +120,26 @@ def test_what_cannot_be_run_is_refused_in_a_sentence(given, tmp_path, words, mes
     assert re.search(message, finished.stdout), finished.stdout
 
 
-def made_readme(folder):
-    run("python", PROGRAM, "readme", "--rows", FOLDER / "rows.txt", "--out", folder)
+def made_readme(folder, study=FOLDER):
+    run("python", PROGRAM, "readme", "--rows", study / "rows.txt", "--out", folder)
     return (folder / "README.md").read_text("utf-8")
+
+
+def copied(study, folder):
+    """A copy of the README and of the CSVs that it is made of, where there are any."""
+    for path in (study / "README.md", *study.glob("*.csv")):
+        shutil.copy(path, folder)
+    return folder
 
 
 @pytest.fixture
 def documents(tmp_path):
-    """A copy of the README and of the CSVs that it is made of, where there are any."""
-    for path in (README, *FOLDER.glob("*.csv")):
-        shutil.copy(path, tmp_path)
-    return tmp_path
+    return copied(FOLDER, tmp_path)
 
 
-def test_the_tables_of_the_readme_are_made_of_the_results(documents):
-    assert made_readme(documents) == README.read_text("utf-8")
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
+def test_the_tables_of_the_readme_are_made_of_the_results(study, tmp_path):
+    assert made_readme(copied(study, tmp_path), study) == (study / "README.md").read_text("utf-8")
 
 
 def test_the_words_of_the_readme_have_no_other_bleu_than_the_tables():
@@ -157,6 +163,9 @@ def test_the_readme_says_what_the_table_of_rows_says():
     assert f"each further view {plan.view_cost:g} more" in text
 
 
-@pytest.mark.parametrize("path", re.findall(r"\]\(((?!http|#)[^)]+)\)", README.read_text("utf-8")))
-def test_every_link_of_the_readme_leads_somewhere(path):
-    assert (FOLDER / path.split("#")[0]).exists()
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
+def test_every_link_of_the_readme_leads_somewhere(study):
+    links = re.findall(r"\]\(((?!http|#)[^)]+)\)", (study / "README.md").read_text("utf-8"))
+    assert links
+    for link in links:
+        assert (study / link.split("#")[0]).exists(), link

@@ -1,81 +1,84 @@
-"""The comparison of AD-DROP: which trainings it makes, with train.sh replaced."""
+"""AD-DROP on interface strings: which trainings its two programs make, and what they show."""
 
-import shutil
+import json
 
 import pytest
 from fairseq import options
-from helpers.constants import EXAMPLES, TINY_TRANSFORMER
 from helpers.launch import run
+from helpers.tasks import Task
 
 import rdrop_fairseq  # noqa: F401
 
+# Makes a whole checkpoint and a log of one validation, and notes its arguments.
+TRAIN = """
+import json, sys, zipfile
+words = sys.argv[1:]
+folder = words[words.index("--save-dir") + 1]
+for name in ("last", "best"):
+    zipfile.ZipFile(f"{folder}/checkpoint_{name}.pt", "w").writestr("model", "")
+entry = {"epoch": 1, "valid_accuracy": "61", "valid_num_updates": "50"}
+print(json.dumps(entry), file=open(folder + "/train.log", "w"))
+print(json.dumps(words), file=open(sys.argv[0] + ".calls", "a"))
+"""
+ATTRIBUTIONS = ("gradient", "integrated", "attention", "random")
+SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
+
 
 @pytest.fixture
-def compare(tmp_path):
-    """Run addrop.sh; return its exit status, output and the arguments of each training."""
-    examples = tmp_path / "examples"
-    shutil.copytree(EXAMPLES.parent / "lib", examples / "lib")
-    shutil.copy(EXAMPLES.parent / "addrop.sh", examples)
-    for task in ("translation", "language_modeling"):
-        (examples / task).mkdir()
-        (examples / task / "train.sh").write_text(f'echo "$*" >>{tmp_path}/trainings\n')
-
-    def start(*words):
-        command = ("bash", examples / "addrop.sh", *words, "--out", tmp_path / "out")
-        finished = run(*command, check=False, cwd=tmp_path)
-        made = tmp_path / "trainings"
-        lines = made.read_text().splitlines() if made.exists() else []
-        return finished.returncode, finished.stdout, [line.split() for line in lines]
-
-    return start
+def task(tmp_path):
+    """Prepared strings with 300 labels, with stand-ins for fairseq."""
+    task = Task("language_understanding", tmp_path)
+    (task.out / "interface_strings" / "subwords").mkdir(parents=True)
+    sets = task.out / "interface_strings" / "binarized" / "input0"
+    sets.mkdir(parents=True)
+    (sets / "train-300.bin").touch()
+    task.stand_in("fairseq-preprocess")
+    (task.programs / "train.py").write_text(TRAIN)
+    task.stand_in("fairseq-train", f'exec python {task.programs / "train.py"} "$@"')
+    result = '| INFO | test | {"test_loss": "1.5", "test_accuracy": "62"}'
+    task.stand_in("fairseq-validate", f"echo '{result}'")
+    return task
 
 
-def test_every_training_is_made_with_options_that_fairseq_knows(compare):
-    status, output, trainings = compare(
-        "translation", "multi30k_en_de", "--seeds", "2", "--p", ".4"
-    )
-    assert status == 0, output
-    assert len(trainings) == 2 * (2 + 2 * 4)
-    names = [words[words.index("--name") + 1] for words in trainings]
-    assert len(set(names)) == len(names)
+def start(task, program):
+    """Run one of the programs with one seed; return what it printed."""
+    command = ("bash", task.place / program, "--out", task.out, "--seeds", "1")
+    finished = run(*command, check=False, **task.options)
+    assert finished.returncode == 0, finished.stdout
+    return finished.stdout
+
+
+def trainings(task):
+    """The arguments of each training, as fairseq-train reads them."""
+    lines = (task.programs / "train.py.calls").read_text().splitlines()
     parser = options.get_training_parser
-    for words in trainings:
-        assert words[words.index("--seed") + 1] == words[words.index("--name") + 1][-1]
-        if "--" in words:
-            assert "--baseline" in words
-            given = words[words.index("--") + 1 :]
-            cfg = options.parse_args_and_arch(parser(), ["data", *TINY_TRANSFORMER, *given])
-            assert (cfg.criterion, cfg.addrop_p) == ("addrop_label_smoothed_cross_entropy", 0.4)
-            assert cfg.no_cross_tuning == ("every-epoch" in words[words.index("--name") + 1])
+    return [options.parse_args_and_arch(parser(), json.loads(line)) for line in lines]
 
 
-def test_a_language_model_has_no_encoder(compare):
-    status, output, trainings = compare("language_modeling", "interface_text", "--seeds", "1")
-    assert status == 0, output
-    given = [words[words.index("--") + 1 :] for words in trainings if "--" in words]
-    assert len(given) == 8
-    for words in given:
-        assert words[words.index("--addrop-attention") + 1] == "decoder"
+def test_each_attribution_is_trained_with_and_without_cross_tuning(task):
+    said = start(task, "addrop.sh")
+    made = trainings(task)
+    assert {one.train_subset for one in made} == {"train-300"}
+    assert [one.criterion for one in made[:2]] == [
+        "sentence_prediction",
+        "rdrop_sentence_prediction",
+    ]
+    assert {one.criterion for one in made[2:]} == {"addrop_sentence_prediction"}
+    assert [(one.addrop_attribution, one.no_cross_tuning) for one in made[2:]] == [
+        (attribution, every_epoch) for attribution in ATTRIBUTIONS for every_epoch in (False, True)
+    ]
+    assert "| train-300 | AD-DROP, random, every epoch | 1 | 62.00 |" in said.splitlines()[-1]
+    assert start(task, "addrop.sh").splitlines()[-10:] == said.splitlines()[-10:]
+    assert len(trainings(task)) == len(made) == 10  # the second run trains nothing
 
 
-def test_the_heat_map_is_of_the_lowest_loss(compare, tmp_path):
-    (tmp_path / "scripts").mkdir()
-    program = f"import sys\nopen({str(tmp_path / 'drawn')!r}, 'w').write(' '.join(sys.argv[1:]))\n"
-    (tmp_path / "scripts" / "plot_addrop_grid.py").write_text(program)
-    words = ("--seeds", "1", "--grid", "--metric", "loss", "--lowest")
-    status, output, trainings = compare("translation", "multi30k_en_de", *words)
-    assert status == 0, output
-    assert len(trainings) == 2 + 2 * 4 + 25
-    assert "--metric loss --lowest --out" in (tmp_path / "drawn").read_text()
-
-
-def test_a_grid_without_its_metric_is_refused_before_anything_is_trained(compare):
-    status, output, trainings = compare("translation", "multi30k_en_de", "--grid")
-    assert (status, trainings) == (2, [])
-    assert output.startswith("addrop.sh: --grid needs --metric: accuracy or bleu")
-
-
-def test_a_task_that_is_not_there_is_refused(compare):
-    status, output, trainings = compare("cooking", "soup")
-    assert (status, trainings) == (2, [])
-    assert output == "addrop.sh: there is no examples/cooking/train.sh; see --help.\n"
+def test_the_heat_map_is_of_every_p_and_q(task):
+    said = start(task, "addrop_grid.sh")
+    made = trainings(task)
+    grid = [(p, q) for p in SHARES for q in SHARES]
+    assert [(one.addrop_p, one.addrop_q) for one in made] == grid
+    assert {one.criterion for one in made} == {"addrop_sentence_prediction"}
+    picture = task.out / "addrop-grid.png"
+    assert said.splitlines()[-1] == f"==> the heat map is {picture}"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert not (task.out / "addrop.csv").exists()  # the test set is not looked at
