@@ -22,14 +22,18 @@ choose_processes_of_cpu() {
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores / processes))}
 }
 
-# All processes share the batches of an update, which so stays the same update.
+# All processes share the batches of an update, or the tokens of its only batch, so its size stays.
 share_batches() {
-    if [ $((update_freq % all_processes)) != 0 ]; then
+    update_freq_each=$update_freq max_tokens_each=$max_tokens
+    if [ $((update_freq % all_processes)) = 0 ]; then
+        update_freq_each=$((update_freq / all_processes))
+    elif [ "$update_freq" = 1 ] && [ $((max_tokens % all_processes)) = 0 ]; then
+        max_tokens_each=$((max_tokens / all_processes))
+    else
         die "$all_processes processes cannot share an update of $update_freq x $max_tokens tokens:" \
             "give --processes a divisor of $update_freq, or set max_tokens and update_freq in" \
             "$task_dir/$benchmark/settings.sh"
     fi
-    update_freq_each=$((update_freq / all_processes))
 }
 
 # launch ARGUMENTS: fairseq-train itself, or under torchrun in as many processes. fairseq is told

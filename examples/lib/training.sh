@@ -29,7 +29,7 @@ train_benchmark() {
     [ -e "$out/binarized" ] || die "there is no $out/binarized: run prepare.sh first"
     need_program fairseq-train
 
-    nodes=1 node_rank=0 master=localhost:29500
+    nodes=1 node_rank=0 master=localhost:0
     choose_criterion
     choose_device
     choose_processes
@@ -57,11 +57,11 @@ choose_criterion() {
 train() {
     local pretrained=() # what prepare.sh took from the published model, where there is one
     if [ -e "$out/pretrained.pt" ]; then pretrained=(--finetune-from-model "$out/pretrained.pt"); fi
-    say "training $run: $all_processes x $update_freq_each batches of $max_tokens tokens an update," \
+    say "training $run: $all_processes x $update_freq_each batches of $max_tokens_each tokens an update," \
         "$precision on $device"
     launch "$out/binarized" --user-dir "$repo/rdrop_fairseq" "${task_flags[@]}" "${pretrained[@]}" \
         "${model[@]}" "${optimization[@]}" "${criterion[@]}" \
-        --max-tokens "$max_tokens" --update-freq "$update_freq_each" --max-update "$max_updates" \
+        --max-tokens "$max_tokens_each" --update-freq "$update_freq_each" --max-update "$max_updates" \
         "${precision_flags[@]}" "${validation[@]}" \
         --seed "$seed" --save-dir "$run" --log-format json --log-interval 50 \
         --log-file "$run/train.log" "${extra[@]}" ||

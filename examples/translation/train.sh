@@ -22,7 +22,7 @@ declare_options() {
     training_options
     option nodes N 1 "number of machines, each of which runs this script"
     option node_rank R 0 "number of this machine, counted from 0"
-    option master HOST:PORT localhost:29500 "the first machine, and a free port there"
+    option master HOST:PORT localhost:0 "the first machine, and a free port there; 0: any, for one machine alone"
 }
 
 # read_arguments (lib/benchmark.sh) sources the benchmark's settings.sh and calls declare_options. The
@@ -39,7 +39,11 @@ main() {
     choose_criterion
     [ -z "$ema" ] || extra=(--store-ema --ema-decay "$ema" "${extra[@]}")
     choose_device
-    if [ "$device" = cpu ]; then keep_memory; fi
+    if [ "$device" = cpu ]; then
+        keep_memory
+        # Who says how many threads a process has, has other programs for the other cores.
+        [ -n "$processes${OMP_NUM_THREADS-}" ] || [ "$nodes" != 1 ] || choose_processes_of_cpu
+    fi
     choose_processes
     share_batches
     choose_start
@@ -67,6 +71,8 @@ check_machines() {
     [[ $node_rank =~ ^(0|[1-9][0-9]*)$ && $node_rank -lt $nodes ]] ||
         refuse "--node-rank is from 0 to $((nodes - 1)), not '$node_rank'"
     [[ $master =~ .:[0-9]+$ ]] || refuse "--master is HOST:PORT, not '$master'"
+    [ "$nodes" = 1 ] || [ "${master##*:}" != 0 ] ||
+        refuse "$nodes machines need --master HOST:PORT, the first of them and a port that is free there"
     [ -z "${WORLD_SIZE:-}" ] ||
         die "this script starts torchrun itself: run it alone, with --processes and --nodes"
 }
@@ -109,11 +115,11 @@ choose_start() {
 
 train() {
     say "training $source-$target in $run: $all_processes x $update_freq_each batches of" \
-        "$max_tokens tokens an update, $precision on $device"
+        "$max_tokens_each tokens an update, $precision on $device"
     launch "$data" --user-dir "$repo/rdrop_fairseq" --task translation \
         --source-lang "$source" --target-lang "$target" \
         "${model[@]}" "${optimization[@]}" "${criterion[@]}" \
-        --max-tokens "$max_tokens" --update-freq "$update_freq_each" --max-update "$max_updates" \
+        --max-tokens "$max_tokens_each" --update-freq "$update_freq_each" --max-update "$max_updates" \
         "${precision_flags[@]}" "${validation[@]}" --eval-bleu-remove-bpe "$(joining_of_subwords)" \
         --seed "$seed" --save-dir "$run" --log-format json --log-interval 50 \
         --log-file "$run/train.log" --tensorboard-logdir "$run/tensorboard" \

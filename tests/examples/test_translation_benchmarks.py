@@ -207,6 +207,7 @@ def test_evaluate_has_choices(shared_data, tmp_path, run):
         ("train.sh", ("--seed", "0"), "--seed must be a whole number above 0"),
         ("train.sh", ("--nodes", "08"), "--nodes must be a whole number above 0"),
         ("train.sh", ("--nodes", "2", "--node-rank", "2"), "--node-rank is from 0 to 1, not '2'"),
+        ("train.sh", ("--nodes", "2"), "2 machines need --master HOST:PORT, the first of them"),
         ("train.sh", ("--node-rank", "first"), "--node-rank is from 0 to 0, not 'first'"),
         ("train.sh", ("--master", "first.example"), "--master is HOST:PORT, not 'first.example'"),
         ("train.sh", ("--bidirectional",), "run prepare.sh --bidirectional first"),
@@ -229,9 +230,9 @@ def test_mistakes_get_one_sentence(run, script, options, message):
 
 def test_mistakes_of_many_processes(run, tmp_path):
     (tmp_path / "out" / "binarized").mkdir(parents=True)
-    two = ("--cpu", "--processes", "2")
-    printed = run("multi30k_en_de", "train.sh", *two, fails=True)
-    assert "2 processes cannot share an update of 1 x 1024 tokens" in printed
+    three = ("--cpu", "--processes", "3")
+    printed = run("multi30k_en_de", "train.sh", *three, fails=True)
+    assert "3 processes cannot share an update of 1 x 1024 tokens" in printed
     printed = run("wmt14_en_de", "train.sh", "--cpu", fails=True, WORLD_SIZE="2")
     assert "this script starts torchrun itself" in printed
     printed = run("wmt14_en_de", "train.sh", "--cpu", "--precision", "bf16", fails=True)
@@ -252,6 +253,23 @@ def test_as_many_gpus_train_as_can_share_an_update(run, tmp_path, benchmark, gpu
     path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
     printed = run(benchmark, "train.sh", fails=True, PATH=path)
     assert f": {shared} batches of" in printed and "fp16 on gpu" in printed
+
+
+@pytest.mark.parametrize(
+    ("threads", "shared"), [("", "2 x 1 batches of 512"), ("1", "1 x 1 batches of 1024")]
+)
+def test_two_processes_of_a_cpu_share_an_update(run, tmp_path, threads, shared):
+    (tmp_path / "out" / "binarized").mkdir(parents=True)
+    python = f'case $2 in *CORES*) echo 4;; *) exec {sys.executable} "$@";; esac'
+    make_programs(
+        tmp_path / "bin", {"python": python, "torchrun": "exit 1", "fairseq-train": "exit 1"}
+    )
+    environment = {
+        "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "OMP_NUM_THREADS": threads,
+    }
+    printed = run("multi30k_en_de", "train.sh", "--cpu", fails=True, **environment)
+    assert f": {shared} tokens" in printed
 
 
 def make_programs(folder, commands):
