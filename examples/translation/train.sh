@@ -37,8 +37,8 @@ main() {
 
     choose_direction
     choose_criterion
-    [ -z "$ema" ] || extra=(--store-ema --ema-decay "$ema" "${extra[@]}")
     choose_device
+    choose_moving_average
     if [ "$device" = cpu ]; then
         keep_memory
         # Who says how many threads a process has, has other programs for the other cores.
@@ -100,6 +100,13 @@ choose_criterion() {
     [ "$method" = baseline ] || criterion+=(--reg-alpha "$alpha")
     [ "$schedule" = paper ] ||
         criterion+=(--rdrop-start-update $((max_updates * late_start / 100)))
+}
+
+# In half precision an average would stand still: what it moves in an update is rounded away.
+choose_moving_average() {
+    [ -n "$ema" ] || return 0
+    extra=(--store-ema --ema-decay "$ema" "${extra[@]}")
+    [ "$precision" = fp32 ] || extra=(--ema-fp32 "${extra[@]}")
 }
 
 # What fairseq starts with as long as the run has no checkpoint of its own.

@@ -72,7 +72,9 @@ def average(paths, ema=False):
 
 
 def _take_moving_average(state, path):
-    moving_average = state.get("extra_state", {}).pop("ema", None)
+    kept = state.get("extra_state", {})
+    own, float32 = kept.pop("ema", None), kept.pop("ema_fp32_params", None)
+    moving_average = float32 or own  # its own has the precision of the model
     if not moving_average:
         raise AveragingError(f"{path} has no moving average: train with --store-ema to keep one.")
     lost = [name for name in state["model"] if name not in moving_average]

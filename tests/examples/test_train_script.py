@@ -196,7 +196,10 @@ def test_a_training_of_both_directions_has_its_own_data_and_name(train, tmp_path
 
 
 def test_a_moving_average_is_asked_for_before_the_arguments_of_the_user(train, tmp_path):
+    half = train("iwslt14_de_en", "--ema", "0.99", "--precision", "fp16", "--name", "half")[2]
+    assert "--ema-fp32" in half  # else what an update adds is rounded away
     given = train("iwslt14_de_en", "--ema", "0.99", "--", "--lr", "7")[2]
+    assert "--ema-fp32" not in given
     assert given[given.index("--store-ema") :][:5] == [
         "--store-ema",
         "--ema-decay",

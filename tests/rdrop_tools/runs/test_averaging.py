@@ -61,6 +61,16 @@ def test_moving_averages_take_the_place_of_the_parameters(saved, tmp_path):
     assert "ema" not in found["extra_state"] and found["cfg"]["number"] == 2
 
 
+def test_a_moving_average_in_float32_goes_before_that_in_half_precision(saved, tmp_path):
+    content = state(2)
+    content["extra_state"]["ema"] = {name: v.half() for name, v in state(7)["model"].items()}
+    content["extra_state"]["ema_fp32_params"] = state(8)["model"]
+    run("--inputs", *saved(with_ema=content), "--ema", "--out", tmp_path / "ema.pt")
+    found = averaging.load(tmp_path / "ema.pt")
+    assert found["model"]["embed"].tolist() == state(8)["model"]["embed"].tolist()
+    assert not {"ema", "ema_fp32_params"} & set(found["extra_state"])
+
+
 def test_without_a_moving_average_there_is_none(saved, tmp_path):
     with pytest.raises(SystemExit, match="has no moving average: train with --store-ema"):
         run("--inputs", *saved(plain=state(2)), "--ema", "--out", tmp_path / "ema.pt")
