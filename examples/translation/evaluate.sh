@@ -79,8 +79,8 @@ choose_checkpoint() {
         supervise python "$repo/scripts/average_checkpoints.py" --dir "$out/$run" \
             --last "$average" "${averaged[@]}" --out "$checkpoint_file"
     elif [ -n "$ema" ] && [ ! "$checkpoint_file" -nt "$out/$run/checkpoint_best.pt" ]; then
-        python "$repo/scripts/average_checkpoints.py" --inputs "$out/$run/checkpoint_best.pt" \
-            --ema --out "$checkpoint_file"
+        supervise python "$repo/scripts/average_checkpoints.py" \
+            --inputs "$out/$run/checkpoint_best.pt" --ema --out "$checkpoint_file"
     fi
     need_checkpoint "$checkpoint_file" ", or give --average"
 }
@@ -100,14 +100,17 @@ translate() {
 
 translate_exported() {
     local exported=$out/$run/ctranslate2-$checkpoint
+    # The export is that of every beam and length penalty, so its lock is that of their logs too.
+    hold "$out/$run/.${exported##*/}.evaluation.lock" "$exported"
     if [ ! "$exported" -nt "$checkpoint_file" ]; then
         say "exporting to $exported"
         rm -rf "$exported"
-        python "$repo/scripts/export_ctranslate2.py" "$out/$run" --checkpoint "${checkpoint_file##*/}" \
-            --out "$exported"
+        supervise python "$repo/scripts/export_ctranslate2.py" "$out/$run" \
+            --checkpoint "${checkpoint_file##*/}" --out "$exported"
     fi
     say "translating with $engine"
-    bash "$repo/scripts/translate.sh" "$exported" --prepared --beam "$beam" --lenpen "$lenpen" \
+    supervise bash "$repo/scripts/translate.sh" "$exported" --prepared \
+        --beam "$beam" --lenpen "$lenpen" \
         --input "$out/subwords/$subset.$source" ${cpu:+--cpu} >"$log.tmp"
     mv "$log.tmp" "$log"
 }
