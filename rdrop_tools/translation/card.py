@@ -23,7 +23,7 @@ def model_card(content, network, scores):
         "## Training\n",
         _two_columns({**stage["training"], "checkpoint": stage["checkpoint"]["file"]}),
         "## Scores\n",
-        *(_scores(scores)),
+        *_scores(scores, stage["quantization"]),
         "## Versions\n",
         _two_columns({**_versions(content), **stage["versions"]}),
     ]
@@ -45,9 +45,14 @@ def _data(content):
     yield _two_columns({f"{name} pairs": counts["kept"] for name, counts in pairs.items()})
 
 
-def _scores(scores):
+def _scores(scores, quantization):
     if not scores:
         yield "Not measured before the export.\n"
+    elif quantization != "float32":
+        yield (
+            f"Of the model before its quantization: it was not measured as {quantization}. fairseq "
+            "translated, or CTranslate2 in float32 where the name of the file says so.\n"
+        )
     for name, text in scores.items():
         yield f"{name}:\n\n```\n{text.strip()}\n```\n"
 

@@ -95,13 +95,17 @@ def _training(cfg):
 
 
 def _scores(checkpoint):
-    """Return what evaluate.sh or the quickstart printed about a checkpoint: {file: text}."""
+    """Return what evaluate.sh or the quickstart printed about a checkpoint: {file: text}.
+
+    Files older than the checkpoint are left out: they are about the one before it.
+    """
     name = checkpoint.stem.removeprefix("checkpoint_")
-    files = sorted(checkpoint.parent.glob("generate*.scores"))
+    made = checkpoint.stat().st_mtime_ns
     return {
         path.name: path.read_text("utf-8")
-        for path in files
-        if path.name == "generate.scores" or f"-{name}-" in path.name
+        for path in sorted(checkpoint.parent.glob("generate*.scores"))
+        if (path.name == "generate.scores" or f"-{name}-" in path.name)
+        and path.stat().st_mtime_ns >= made
     }
 
 

@@ -1,6 +1,8 @@
 """An exported model is the trained one, complete, or there is none."""
 
 import json
+import os
+import re
 
 import pytest
 import torch
@@ -38,6 +40,29 @@ def test_the_card_says_what_the_model_is(exported, tokenized_run, copied, tmp_pa
     export(run, tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert "BLEU|nrefs:1 = 12.34" in card and "56.78" not in card
+
+
+def test_the_card_has_no_scores_older_than_the_checkpoint(tokenized_run, copied, tmp_path):
+    """As after a training that was evaluated, continued and not evaluated again."""
+    run = copied(tokenized_run, tmp_path / "copy")
+    made = (run / "checkpoint_best.pt").stat().st_mtime_ns
+    for beam, age in {"4": 1, "5": 0, "6": -1}.items():
+        scores = run / f"generate-test-best-beam{beam}-lenpen1.scores"
+        scores.write_text(f"BLEU of beam {beam}\n")
+        os.utime(scores, ns=(made, made - age * 10**9))
+    export(run, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert re.findall(r"BLEU of beam \d", card) == ["BLEU of beam 5", "BLEU of beam 6"]
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_the_card_says_whose_scores_it_shows(quantization, tokenized_run, copied, tmp_path):
+    run = copied(tokenized_run, tmp_path / "copy")
+    (run / "generate-test-best-beam5-lenpen1.scores").write_text("BLEU|nrefs:1 = 12.34\n")
+    export(run, tmp_path / "out", quantization=quantization)
+    card = (tmp_path / "out" / "README.md").read_text()
+    is_said = "Of the model before its quantization: it was not measured as int8. fairseq" in card
+    assert "BLEU|nrefs:1 = 12.34" in card and is_said == (quantization == "int8")
 
 
 def test_an_integer_model_is_smaller(raw_run, exported, tmp_path, translate):
