@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import subprocess
 import tarfile
 import zipfile
@@ -340,6 +341,24 @@ def test_evaluation_refuses_a_damaged_checkpoint(checkpoint, tmp_path, damage):
     finished = run_bash("evaluate.sh", "--cpu", "--out", tmp_path, "run")
     assert_one_sentence(finished, "evaluate.sh", f"{model} is cut short or damaged", "train.sh")
     assert {path.name for path in model.parent.iterdir()} == {model.name, "settings"}
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "last"),
+    [("--average=3", "checkpoint_average3.pt", "last"), ("--ema", "checkpoint_ema.pt", "best")],
+)
+def test_evaluation_refuses_a_damaged_average(checkpoint, tmp_path, option, name, last):
+    """One newer than what it was made from."""
+    damaged, made_from = tmp_path / "run" / name, tmp_path / "run" / f"checkpoint_{last}.pt"
+    damaged.parent.mkdir()
+    made_from.write_bytes(checkpoint.read_bytes())
+    os.utime(made_from, (0, 0))
+    damaged.write_bytes(truncate(checkpoint.read_bytes()))
+    (damaged.parent / "settings").write_text("en-de and others\n")
+    words = option.split("=")
+    finished = run_bash("evaluate.sh", "--cpu", *words, "--out", tmp_path, "run")
+    advice = "remove it, and the same command makes it again"
+    assert_one_sentence(finished, "evaluate.sh", f"{damaged} is cut short or damaged", advice)
 
 
 def test_a_symbol_outside_the_dictionary_is_read_as_unknown(corpus, checkpoint):

@@ -74,15 +74,17 @@ choose_checkpoint() {
     [ -z "$average" ] || [ -z "$ema" ] || refuse "give --average or --ema, not both"
     checkpoint=${average:+average$average}${ema:+ema}
     checkpoint=${checkpoint:-best}
+    local mending="remove it, and the same command makes it again"
+    [ "$checkpoint" != best ] || mending="continue its training with train.sh, or give --average"
     checkpoint_file=$out/$run/checkpoint_$checkpoint.pt
     if [ -n "$average" ] && [ ! "$checkpoint_file" -nt "$out/$run/checkpoint_last.pt" ]; then
         supervise python "$repo/scripts/average_checkpoints.py" --dir "$out/$run" \
             --last "$average" "${averaged[@]}" --out "$checkpoint_file"
     elif [ -n "$ema" ] && [ ! "$checkpoint_file" -nt "$out/$run/checkpoint_best.pt" ]; then
-        python "$repo/scripts/average_checkpoints.py" --inputs "$out/$run/checkpoint_best.pt" \
-            --ema --out "$checkpoint_file"
+        supervise python "$repo/scripts/average_checkpoints.py" \
+            --inputs "$out/$run/checkpoint_best.pt" --ema --out "$checkpoint_file"
     fi
-    need_checkpoint "$checkpoint_file" ", or give --average"
+    need_checkpoint "$checkpoint_file" "$mending"
 }
 
 translate() {
@@ -100,14 +102,17 @@ translate() {
 
 translate_exported() {
     local exported=$out/$run/ctranslate2-$checkpoint
+    # The export is that of every beam and length penalty, so its lock is that of their logs too.
+    hold "$out/$run/.${exported##*/}.evaluation.lock" "$exported"
     if [ ! "$exported" -nt "$checkpoint_file" ]; then
         say "exporting to $exported"
         rm -rf "$exported"
-        python "$repo/scripts/export_ctranslate2.py" "$out/$run" --checkpoint "${checkpoint_file##*/}" \
-            --out "$exported"
+        supervise python "$repo/scripts/export_ctranslate2.py" "$out/$run" \
+            --checkpoint "${checkpoint_file##*/}" --out "$exported"
     fi
     say "translating with $engine"
-    bash "$repo/scripts/translate.sh" "$exported" --prepared --beam "$beam" --lenpen "$lenpen" \
+    supervise bash "$repo/scripts/translate.sh" "$exported" --prepared \
+        --beam "$beam" --lenpen "$lenpen" \
         --input "$out/subwords/$subset.$source" ${cpu:+--cpu} >"$log.tmp"
     mv "$log.tmp" "$log"
 }

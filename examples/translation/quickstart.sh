@@ -221,8 +221,11 @@ translate() {
 print_scores() {
     local folder reference=$work/corpus/test.$lang
     folder=$(folder_of rdrop)
-    shown python "$repo/scripts/score_bleu.py" --sys "$folder/generate.log" --ref "$reference" \
-        --tokenize "$(tokenizer)" | tee "$folder/generate.scores" # for the model card
+    {
+        say "translated with ${search[*]}"
+        shown python "$repo/scripts/score_bleu.py" --sys "$folder/generate.log" \
+            --ref "$reference" --tokenize "$(tokenizer)"
+    } | tee "$folder/generate.scores" # for the model card
     [ -z "$compare" ] || shown python "$repo/scripts/compare.py" --ref "$reference" \
         --tokenize "$(tokenizer)" "plain label smoothing=$(folder_of plain)/generate.log" \
         "R-Drop=$folder/generate.log"

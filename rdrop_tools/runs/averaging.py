@@ -64,7 +64,7 @@ def average(paths, ema=False):
         for name, (_, first) in layout.items():
             if name == first and model[name].is_floating_point():
                 sums[name] = sums.get(name, 0) + model[name].double()
-        if newest is None or _updates(state) >= _updates(newest):
+        if newest is None or updates(state) >= updates(newest):
             newest = state
     newest["model"] = _mean(sums, len(paths), newest["model"], layout)
     newest.pop("last_optimizer_state", None)
@@ -121,7 +121,8 @@ def _check_layout(layout, expected, path, first_path):
     )
 
 
-def _updates(state):
+def updates(state):
+    """Return how many updates the model in a checkpoint's state had; 0 where that is not noted."""
     return (state.get("optimizer_history") or [{}])[-1].get("num_updates", 0)
 
 

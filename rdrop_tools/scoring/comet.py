@@ -1,4 +1,4 @@
-"""Score a system's output with COMET, where unbabel-comet and its model are installed."""
+"""Score a system's output with COMET, where unbabel-comet and its model are to be had."""
 
 import argparse
 import sys
@@ -6,6 +6,10 @@ from pathlib import Path
 
 from rdrop_tools.scoring.bleu import detokenizer
 from rdrop_tools.scoring.output import ScoringError, add_system_argument, read_lines, read_system
+
+
+class NoModel(Exception):
+    """Why there is no model of COMET, in a few words."""
 
 
 def comet_score(model, sources, hypotheses, references, batch_size=16):
@@ -16,16 +20,23 @@ def comet_score(model, sources, hypotheses, references, batch_size=16):
 
     Raises:
         ImportError: unbabel-comet is not installed.
+        NoModel: the model cannot be downloaded or loaded.
     """
-    from comet import download_model, load_from_checkpoint
-
-    path = model if Path(model).is_file() else download_model(model)
+    network = _load(model)
     sentences = [
         {"src": source, "mt": hypothesis, "ref": reference}
         for source, hypothesis, reference in zip(sources, hypotheses, references)
     ]
-    predicted = load_from_checkpoint(path).predict(sentences, batch_size=batch_size, gpus=0)
-    return predicted.system_score
+    return network.predict(sentences, batch_size=batch_size, gpus=0).system_score
+
+
+def _load(model):
+    from comet import download_model, load_from_checkpoint
+
+    try:
+        return load_from_checkpoint(model if Path(model).is_file() else download_model(model))
+    except Exception as error:  # no network, no such name, no permission: each has its own
+        raise NoModel(" ".join(str(error).split()) or type(error).__name__) from error
 
 
 def read_texts(args):
@@ -62,5 +73,10 @@ def main(argv=None):
         print(f"COMET ({args.model}) = {comet_score(args.model, *read_texts(args)):.4f}")
     except ImportError:
         print("COMET: left out, it needs pip install unbabel-comet")
-    except Exception as error:  # a model may fail in any way: not there, no network, no memory
+    except NoModel as error:
+        print(
+            f"COMET: left out, its model {args.model} cannot be had ({error}): check the name and "
+            "the network, or give the file of a model"
+        )
+    except Exception as error:  # a model may fail in any way, as where there is no memory for it
         sys.exit(f"{parser.prog}: {error}")

@@ -1,5 +1,10 @@
 """The model card of an exported model: what it is, from what it was made and how good it is."""
 
+import re
+
+# In what evaluate.sh prints, and the quickstart
+SEARCH = re.compile(r"beam (\d+),? (?:length penalty|--lenpen) (-?[\d.]+(?:e-?\d+)?)\b")
+
 
 def model_card(content, network, scores):
     """Return the card as Markdown.
@@ -17,17 +22,28 @@ def model_card(content, network, scores):
         f"It translates {stage['source']} to {stage['target']}: {millions:.1f} million parameters, "
         f"trained with fairseq and the plugin rdrop_fairseq, exported for CTranslate2 as "
         f"{stage['quantization']}. In a checkout of rdrop_fairseq:\n",
-        "```bash\nbash scripts/translate.sh THIS_FOLDER < text\n```\n",
+        *_command(scores),
         "## Data\n",
         *_data(content),
         "## Training\n",
         _two_columns({**stage["training"], "checkpoint": stage["checkpoint"]["file"]}),
         "## Scores\n",
-        *(_scores(scores)),
+        *_scores(scores, stage["quantization"]),
         "## Versions\n",
+        "Of the preparation of the text, where it was noted, and of the export:\n",
         _two_columns({**_versions(content), **stage["versions"]}),
     ]
     return "\n".join(parts)
+
+
+def _command(scores):
+    """Yield the command that translates as for the first of the scores that says how."""
+    searches = {name: found for name, text in scores.items() if (found := SEARCH.search(text))}
+    name, search = next(iter(searches.items()), ("", None))
+    options = f" --beam {search[1]} --lenpen {search[2]}" if search else ""
+    yield f"```bash\nbash scripts/translate.sh THIS_FOLDER{options} < text\n```\n"
+    if search:
+        yield f"The scores in {name} below were measured with this beam and length penalty.\n"
 
 
 def _data(content):
@@ -45,9 +61,14 @@ def _data(content):
     yield _two_columns({f"{name} pairs": counts["kept"] for name, counts in pairs.items()})
 
 
-def _scores(scores):
+def _scores(scores, quantization):
     if not scores:
         yield "Not measured before the export.\n"
+    elif quantization != "float32":
+        yield (
+            f"Of the model before its quantization: it was not measured as {quantization}. fairseq "
+            "translated, or CTranslate2 in float32 where the name of the file says so.\n"
+        )
     for name, text in scores.items():
         yield f"{name}:\n\n```\n{text.strip()}\n```\n"
 

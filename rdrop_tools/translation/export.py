@@ -33,7 +33,9 @@ def export(run, out, checkpoint=None, quantization="float32"):
         FileExistsError: `out` exists.
     """
     load("ctranslate2")
-    from rdrop_tools.translation.engines.fairseq import load_checkpoint  # fairseq takes seconds
+    from rdrop_tools.runs.averaging import load as load_state  # fairseq takes seconds
+    from rdrop_tools.runs.averaging import updates
+    from rdrop_tools.translation.engines.fairseq import load_checkpoint
 
     files = find_model(run, checkpoint)
     if files.engine != "fairseq":
@@ -47,8 +49,11 @@ def export(run, out, checkpoint=None, quantization="float32"):
             "target": task.cfg.target_lang,
             "quantization": quantization,
             "checkpoint": {"file": files.path.name, "sha256": checksum(files.path)},
-            "training": _training(cfg),
-            "versions": manifest.versions("ctranslate2", "torch"),
+            "training": {"updates": updates(load_state(files.path)), **_training(cfg)},
+            "versions": {
+                **manifest.versions("ctranslate2", "rdrop_fairseq", "torch"),
+                "fairseq": manifest.fairseq(),
+            },
             "files": {path.name: checksum(path) for path in sorted(folder.iterdir())},
         }
         content = {**files.manifest, "ctranslate2": stage}
@@ -79,29 +84,34 @@ def _convert(files, folder, quantization, network, task):
 
 def _training(cfg):
     """Return the settings of the training that the model card shows."""
-    wanted = (
-        (cfg.model, ("arch", "dropout")),
-        (cfg.criterion, ("_name", "label_smoothing", "reg_alpha")),
-        (cfg.dataset, ("max_tokens",)),
-        (cfg.optimization, ("lr", "update_freq", "clip_norm")),
-        (cfg.common, ("seed", "fp16")),
-    )
+    wanted = {
+        "model": ("arch", "dropout"),
+        "criterion": ("_name", "label_smoothing", "reg_alpha"),
+        "dataset": ("max_tokens",),
+        "optimization": ("lr", "update_freq", "clip_norm"),
+        "lr_scheduler": ("_name", "warmup_updates", "total_num_update"),
+        "common": ("seed", "fp16"),
+    }
     return {
-        name.strip("_"): str(getattr(part, name))
-        for part, names in wanted
+        part if name == "_name" else name: str(value)
+        for part, names in wanted.items()
         for name in names
-        if getattr(part, name, None) is not None
+        if (value := getattr(getattr(cfg, part), name, None)) is not None
     }
 
 
 def _scores(checkpoint):
-    """Return what evaluate.sh or the quickstart printed about a checkpoint: {file: text}."""
+    """Return what evaluate.sh or the quickstart printed about a checkpoint: {file: text}.
+
+    Files older than the checkpoint are left out: they are about the one before it.
+    """
     name = checkpoint.stem.removeprefix("checkpoint_")
-    files = sorted(checkpoint.parent.glob("generate*.scores"))
+    made = checkpoint.stat().st_mtime_ns
     return {
         path.name: path.read_text("utf-8")
-        for path in files
-        if path.name == "generate.scores" or f"-{name}-" in path.name
+        for path in sorted(checkpoint.parent.glob("generate*.scores"))
+        if (path.name == "generate.scores" or f"-{name}-" in path.name)
+        and path.stat().st_mtime_ns >= made
     }
 
 

@@ -69,6 +69,10 @@ def _checkpoint(folder, name):
     for path in (folder / name for name in ([name] if name else CHECKPOINTS)):
         if path.is_file():
             return path
+    if name:
+        raise TranslationError(
+            f"{folder} has no file {name}: give --checkpoint the name of one of its checkpoints."
+        )
     raise TranslationError(f"there is no {path}: has the training come to its first validation?")
 
 

@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import time
-import zipfile
 
 import pytest
 from helpers.benchmarks import Scripts, free_port
@@ -21,13 +20,10 @@ NOTE, WORK = "echo $$ >>working", "exec sleep 100"
 def scripts(tmp_path):
     """The scripts, with all that prepare.sh and train.sh make before them."""
     scripts = Scripts(tmp_path)
-    run = scripts.out / "run"
-    for folder in ("corpus", "subwords", "binarized", "run"):
-        (scripts.out / folder).mkdir(parents=True)
+    scripts.make_run("run")
+    for folder in ("corpus", "subwords", "binarized"):
+        (scripts.out / folder).mkdir()
     (scripts.out / "subwords" / "manifest.json").write_text("{}")
-    (run / "settings").write_text("en-de --criterion any\n")
-    with zipfile.ZipFile(run / "checkpoint_best.pt", "w") as checkpoint:
-        checkpoint.writestr("archive/data.pkl", "the model")
     for name in ("train", "generate", "preprocess"):
         scripts.stand_in(f"fairseq-{name}", NOTE, WORK)
     return scripts
@@ -98,6 +94,26 @@ def test_a_second_one_is_refused_while_the_first_works(scripts, begin, script):
     assert working(scripts.folder) == [worker]
     kill(worker)
     begin(*scripts.command(script, *words), env=scripts.options["env"])
+
+
+EXPORTED = ("evaluate.sh", "run", "--cpu", "--engine", "ctranslate2")
+
+
+@pytest.mark.parametrize("program", ["export_ctranslate2.py", "translate.py"])
+def test_an_export_is_kept_while_it_is_made_or_translates(scripts, begin, program):
+    export = scripts.out / "run" / "ctranslate2-best"
+    if program == "translate.py":
+        export.mkdir()
+    scripts.stand_in_for_script(program, NOTE, WORK)
+    first, [worker] = begin(*scripts.command(*EXPORTED), env=scripts.options["env"])
+    for beam in ("5", "2"):
+        assert_refused("evaluate.sh", scripts.run(*EXPORTED, "--beam", beam), export, worker)
+    first.kill()
+    first.wait()
+    assert_refused("evaluate.sh", scripts.run(*EXPORTED), export, worker)
+    assert export.exists() == (program == "translate.py")
+    kill(worker)
+    begin(*scripts.command(*EXPORTED), env=scripts.options["env"])
 
 
 def test_a_second_preparation_keeps_what_the_first_one_has_made(scripts, begin):

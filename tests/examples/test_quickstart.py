@@ -52,6 +52,12 @@ def test_it_ends_with_a_translator(checkout):
     ]
 
 
+def test_the_scores_say_with_which_search(checkout):
+    checkout.run()
+    scores = (checkout.work / "rdrop-12min" / "generate.scores").read_text()
+    assert scores.startswith("      translated with --beam 5 --lenpen 1.5 ")
+
+
 def test_the_log_has_everything(checkout):
     _, output, _ = checkout.run()
     log = (checkout.work / "quickstart.log").read_text()

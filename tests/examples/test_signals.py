@@ -81,6 +81,23 @@ def test_a_signal_is_passed_on(scripts, begin, tmp_path, script, name):
 
 
 @pytest.mark.parametrize("name", STATUS)
+@pytest.mark.parametrize(
+    "program", ["average_checkpoints.py", "export_ctranslate2.py", "translate.py"]
+)
+def test_a_signal_ends_each_program_of_an_evaluation(scripts, begin, tmp_path, program, name):
+    run = scripts.make_run("run")
+    if program == "translate.py":
+        (run / "ctranslate2-best").mkdir()
+    scripts.stand_in_for_script(program, *WORK)
+    choice = "--ema" if program == "average_checkpoints.py" else "--cpu"
+    command = scripts.command("evaluate.sh", "run", "--engine", "ctranslate2", choice)
+    status, printed = end(begin(*command, env=scripts.options["env"]), name)
+    assert status == STATUS[name]
+    assert printed.endswith("evaluate.sh: stopped; the same command continues from here.\n")
+    assert noted(tmp_path / "signals") == [name]
+
+
+@pytest.mark.parametrize("name", STATUS)
 def test_a_signal_ends_all_that_torchrun_has_started(scripts, begin, tmp_path, name):
     two = ("--cpu", "--processes", "2", "--master", f"localhost:{free_port()}")
     command = scripts.command("train.sh", *two, benchmark="wmt14_en_de")

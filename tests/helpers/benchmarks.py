@@ -2,6 +2,8 @@
 
 import os
 import socket
+import sys
+import zipfile
 
 from helpers.constants import EXAMPLES
 from helpers.launch import activated, run
@@ -38,6 +40,21 @@ class Scripts:
         """Have a program of fairseq replaced by a few lines of bash."""
         self.programs.joinpath(name).write_text("\n".join(["#!/usr/bin/env bash", *lines, ""]))
         self.programs.joinpath(name).chmod(0o755)
+
+    def stand_in_for_script(self, name, *lines):
+        """Have a Python program of the folder scripts replaced by a few lines of bash."""
+        real_python = f'exec "{sys.executable}" "$@"'
+        self.stand_in("python", f"case $1 in *{name})", *lines, ";; esac", real_python)
+
+    def make_run(self, name):
+        """Make a folder that train.sh may have made, with a checkpoint that is whole."""
+        run = self.out / name
+        run.mkdir(parents=True)
+        (run / "settings").write_text("en-de --criterion any\n")
+        with zipfile.ZipFile(run / "checkpoint_best.pt", "w") as checkpoint:
+            checkpoint.writestr("archive/data.pkl", "the model")
+        os.utime(run / "checkpoint_best.pt", (0, 0))  # older than what a test makes of it
+        return run
 
 
 def free_port():

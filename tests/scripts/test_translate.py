@@ -39,7 +39,7 @@ def trained(corpus, tmp_path_factory):
 
 def begin(trained, *options):
     """Start translate.sh, with pipes of bytes to it and from it, in a process group of its own."""
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     words = (TRANSLATE, trained, "--cpu", "--beam", "1", *options)
     return start("bash", *words, encoding=None, bufsize=0, start_new_session=True, **pipes)
 
@@ -63,10 +63,10 @@ def test_killed_in_the_middle_its_output_is_the_beginning(trained, number):
         process.stdin.write(text[: len(text) // 2].encode())
         first = process.stdout.readline()
         os.killpg(process.pid, number)
-        output = first + process.stdout.read()
+        output, errors = first + process.stdout.read(), process.stderr.read()
     assert process.returncode != 0
     assert whole.encode().startswith(output) and output.endswith(b"\n")
-    assert b"Traceback" not in output
+    assert b"Traceback" not in errors
 
 
 def test_two_at_once_give_what_one_gives(trained):

@@ -28,6 +28,30 @@ def test_without_the_package_it_is_left_out(texts, monkeypatch, capsys):
     assert capsys.readouterr().out == "COMET: left out, it needs pip install unbabel-comet\n"
 
 
+def fail(*arguments, **options):
+    raise OSError("no route\nto the hub")
+
+
+@pytest.mark.parametrize("failing", ["download_model", "load_from_checkpoint"])
+def test_without_its_model_it_is_left_out(texts, monkeypatch, capsys, failing):
+    works = {"download_model": str, "load_from_checkpoint": str}
+    monkeypatch.setitem(sys.modules, "comet", SimpleNamespace(**{**works, failing: fail}))
+    comet.main([*texts, "--model", "name"])
+    assert capsys.readouterr().out == (
+        "COMET: left out, its model name cannot be had (no route to the hub): check the name and "
+        "the network, or give the file of a model\n"
+    )
+
+
+def test_a_model_that_cannot_score_is_an_error(texts, monkeypatch):
+    package = SimpleNamespace(
+        download_model=str, load_from_checkpoint=lambda path: SimpleNamespace(predict=fail)
+    )
+    monkeypatch.setitem(sys.modules, "comet", package)
+    with pytest.raises(SystemExit, match="no route"):
+        comet.main([*texts, "--model", "name"])
+
+
 def test_it_gets_detokenized_sentences(texts, monkeypatch, capsys):
     given = []
 

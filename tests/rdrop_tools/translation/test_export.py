@@ -1,6 +1,8 @@
 """An exported model is the trained one, complete, or there is none."""
 
 import json
+import os
+import re
 
 import pytest
 import torch
@@ -9,6 +11,8 @@ from helpers.hostile import RunsACommand, needs_checked_types
 from helpers.launch import fork
 from helpers.models import TRANSLATION
 
+from rdrop_tools import manifest
+from rdrop_tools.translation.card import model_card
 from rdrop_tools.translation.folder import TranslationError, find_model
 
 pytest.importorskip("ctranslate2")
@@ -31,13 +35,70 @@ def test_the_card_says_what_the_model_is(exported, tokenized_run, copied, tmp_pa
     assert "Text: toys. Licence: CC0." in card
     for row in ("| arch | transformer |", "| train pairs | 300 |", "| lowercase | True |"):
         assert row in card
-    assert "| ctranslate2 | " in card and "Not measured before the export." in card
+    for name in ("ctranslate2", "rdrop_fairseq", "torch", "fairseq"):
+        assert re.search(rf"^\| {name} \| (\w\S* )?\d+\.\d", card, re.M), name
+    assert (
+        "\nbash scripts/translate.sh THIS_FOLDER < text\n" in card
+        and "Not measured before the export." in card
+    )
     run = copied(tokenized_run, tmp_path / "copy")
     (run / "generate-test-best-beam5-lenpen1.scores").write_text("BLEU|nrefs:1 = 12.34\n")
     (run / "generate-test-ema-beam5-lenpen1.scores").write_text("BLEU|nrefs:1 = 56.78\n")
     export(run, tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()
     assert "BLEU|nrefs:1 = 12.34" in card and "56.78" not in card
+
+
+def test_the_card_says_how_long_the_model_was_trained_and_at_which_rate(raw_run, copied, tmp_path):
+    run = copied(raw_run, tmp_path / "copy")
+    state = torch.load(run / "model.pt", weights_only=False)
+    schedule = {"_name": "polynomial_decay", "warmup_updates": 30, "total_num_update": 900.0}
+    state["cfg"]["lr_scheduler"] = schedule
+    torch.save(state, run / "model.pt")
+    export(run, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| updates | 150 |" in card and "| criterion | cross_entropy |" in card
+    assert "| lr_scheduler | polynomial_decay |\n| warmup_updates | 30 |\n" in card
+    assert "| total_num_update | 900.0 |" in card
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("==> de-en test, run, best checkpoint, beam 4, length penalty 0.6\n", "--lenpen 0.6"),
+        ("==> de-en test, run, best checkpoint, beam 4, length penalty -1e-1\n", "--lenpen -1e-1"),
+        ("      translated with --beam 4 --lenpen 1.5 --max-len-a 2\n", "--lenpen 1.5"),
+    ],
+)
+def test_the_command_of_the_card_searches_as_for_its_scores(text, options, exported):
+    other = "beam 9, length penalty 9\n"
+    scores = {"a.scores": "BLEU = 1.00\n", "b.scores": f"{text}BLEU = 2.00\n", "c.scores": other}
+    card = model_card(manifest.read(exported["raw"]), torch.nn.Linear(1, 1), scores)
+    assert f"\nbash scripts/translate.sh THIS_FOLDER --beam 4 {options} < text\n" in card
+    assert "The scores in b.scores below were measured with this beam" in card
+
+
+def test_the_card_has_no_scores_older_than_the_checkpoint(tokenized_run, copied, tmp_path):
+    """As after a training that was evaluated, continued and not evaluated again."""
+    run = copied(tokenized_run, tmp_path / "copy")
+    made = (run / "checkpoint_best.pt").stat().st_mtime_ns
+    for beam, age in {"4": 1, "5": 0, "6": -1}.items():
+        scores = run / f"generate-test-best-beam{beam}-lenpen1.scores"
+        scores.write_text(f"BLEU of beam {beam}\n")
+        os.utime(scores, ns=(made, made - age * 10**9))
+    export(run, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert re.findall(r"BLEU of beam \d", card) == ["BLEU of beam 5", "BLEU of beam 6"]
+
+
+@pytest.mark.parametrize("quantization", ["float32", "int8"])
+def test_the_card_says_whose_scores_it_shows(quantization, tokenized_run, copied, tmp_path):
+    run = copied(tokenized_run, tmp_path / "copy")
+    (run / "generate-test-best-beam5-lenpen1.scores").write_text("BLEU|nrefs:1 = 12.34\n")
+    export(run, tmp_path / "out", quantization=quantization)
+    card = (tmp_path / "out" / "README.md").read_text()
+    is_said = "Of the model before its quantization: it was not measured as int8. fairseq" in card
+    assert "BLEU|nrefs:1 = 12.34" in card and is_said == (quantization == "int8")
 
 
 def test_an_integer_model_is_smaller(raw_run, exported, tmp_path, translate):

@@ -38,7 +38,10 @@ def test_not_the_folder_of_a_training(tmp_path):
 
 def test_a_training_without_a_checkpoint(raw_run, copied, tmp_path):
     run = copied(raw_run, tmp_path / "copy")
-    assert "there is no" in refused(run, "checkpoint_average3.pt")
+    assert refused(run, "checkpoint_bset.pt") == (
+        f"{run} has no file checkpoint_bset.pt: "
+        "give --checkpoint the name of one of its checkpoints."
+    )
     (run / "model.pt").unlink()
     assert "has the training come to its first validation?" in refused(run)
 
