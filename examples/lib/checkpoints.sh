@@ -7,7 +7,7 @@ need_run() {
     [ -d "$out/$run" ] || die "there is no run $out/$run: train it with train.sh, or give --out"
 }
 
-# need_checkpoint FILE [WHAT MENDS IT]: FILE must be there and whole.
+# need_checkpoint FILE [WHAT TO DO]: FILE must be there and whole.
 need_checkpoint() {
     [ -e "$1" ] || die "there is no $1: has the training come to its first validation?"
     is_whole "$1" || die "$1 is cut short or damaged: ${2-continue its training with train.sh}"

@@ -74,8 +74,8 @@ choose_checkpoint() {
     [ -z "$average" ] || [ -z "$ema" ] || refuse "give --average or --ema, not both"
     checkpoint=${average:+average$average}${ema:+ema}
     checkpoint=${checkpoint:-best}
-    local mending="remove it, and the same command makes it again"
-    [ "$checkpoint" != best ] || mending="continue its training with train.sh, or give --average"
+    local what_to_do="remove it, and the same command makes it again"
+    [ "$checkpoint" != best ] || what_to_do="continue its training with train.sh, or give --average"
     checkpoint_file=$out/$run/checkpoint_$checkpoint.pt
     if [ -n "$average" ] && [ ! "$checkpoint_file" -nt "$out/$run/checkpoint_last.pt" ]; then
         supervise python "$repo/scripts/average_checkpoints.py" --dir "$out/$run" \
@@ -84,7 +84,7 @@ choose_checkpoint() {
         supervise python "$repo/scripts/average_checkpoints.py" \
             --inputs "$out/$run/checkpoint_best.pt" --ema --out "$checkpoint_file"
     fi
-    need_checkpoint "$checkpoint_file" "$mending"
+    need_checkpoint "$checkpoint_file" "$what_to_do"
 }
 
 translate() {
