@@ -6,6 +6,7 @@ not UTF-8 become U+FFFD, and of a line that is longer than any sentence nothing 
 
 import codecs
 import re
+import select
 from typing import NamedTuple, Optional
 
 BLOCK = 2**16  # bytes that are asked for at a time
@@ -31,7 +32,7 @@ def stream_lines(stream):
         stream: of bytes, unbuffered, so that it returns what there is without waiting for more.
     """
     pending, is_first = b"", True
-    while block := stream.read(BLOCK):
+    while block := _next_block(stream):
         *complete, pending = (pending + block).split(b"\n")
         pending = pending[: 4 * LONGEST_LINE + 1]  # enough to see that the line is too long
         for start in range(0, len(complete), LINES_AT_A_TIME):
@@ -42,6 +43,13 @@ def stream_lines(stream):
             yield [_line(line) for line in raw]
     if pending:
         yield [_line(pending.removeprefix(codecs.BOM_UTF8) if is_first else pending)]
+
+
+def _next_block(stream):
+    """Return bytes once there are some, none at the end, also of a stream that does not block."""
+    while (block := stream.read(BLOCK)) is None:
+        select.select([stream], [], [])
+    return block
 
 
 def _line(raw):

@@ -1,6 +1,8 @@
 """The reader of any text: a line for each line, whatever is in them, in bounded memory."""
 
 import io
+import os
+import threading
 import tracemalloc
 
 import pytest
@@ -61,6 +63,19 @@ def test_a_line_is_there_before_the_next_one_comes():
     chunks = stream_lines(stream)
     assert next(chunks) == [Line("one")]
     assert stream.pieces == [b"o\nthree"]
+
+
+def test_of_a_stream_that_does_not_block_no_line_is_lost():
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    with open(ours, "rb", buffering=0) as stream, open(theirs, "wb", buffering=0) as writer:
+        writer.write(b"one\n")
+        chunks = stream_lines(stream)
+        assert next(chunks) == [Line("one")]
+        later = threading.Timer(0.1, lambda: (writer.write(b"two\nthree"), writer.close()))
+        later.start()
+        assert list(chunks) == [[Line("two")], [Line("three")]]
+        later.join()
 
 
 @settings(deadline=None)
