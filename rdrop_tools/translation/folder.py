@@ -8,6 +8,7 @@ from rdrop_tools.checksums import checksum
 from rdrop_tools.corpus.bpe import MODEL_FILES
 
 CHECKPOINTS = ("model.pt", "checkpoint_best.pt")  # of the quickstart, of train.sh
+STAGE = {"source", "target", "longest_source", "longest_target", "files"}  # what export.py notes
 
 
 class TranslationError(Exception):
@@ -57,7 +58,7 @@ def _exported(folder, content, checkpoint):
     if checkpoint:
         raise TranslationError(f"{folder} is an exported model, which has no checkpoints.")
     stage = content["ctranslate2"]
-    if not isinstance(stage, dict) or not {"source", "target", "files"} <= stage.keys():
+    if not isinstance(stage, dict) or not stage.keys() >= STAGE:
         raise TranslationError(f"{folder / manifest.NAME} is damaged: export the model again.")
     for name, digest in stage["files"].items():
         _refuse_damaged(folder / Path(name).name, digest)

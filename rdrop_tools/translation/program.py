@@ -19,7 +19,7 @@ from rdrop_tools.extras import MissingPackage, load
 from rdrop_tools.translation.engines import Search, load_engine
 from rdrop_tools.translation.folder import TranslationError, find_model
 from rdrop_tools.translation.preparation import Preparation
-from rdrop_tools.translation.reader import Line, stream_lines
+from rdrop_tools.translation.reader import Line, name_lines, stream_lines
 from rdrop_tools.translation.translator import Translator
 
 
@@ -122,7 +122,7 @@ def translate(translator, stream, write, n_best, output):
     is_shown = sys.stderr.isatty() and not output.isatty()
     with load("tqdm").tqdm(unit=" lines", disable=not is_shown) as progress:
         for lines in stream_lines(stream):
-            results = translator.translate([line.text for line in lines])
+            results = translator.translate([line.text for line in lines], read + 1)
             output.write("".join(write(*both, n_best) for both in zip(lines, results)))
             output.flush()
             progress.update(len(lines))
@@ -152,5 +152,4 @@ def main(argv=None):
     except KeyboardInterrupt:
         sys.exit(130)
     for problem, (count, first) in problems.items():
-        lines = f"line {first:,}" if count == 1 else f"{count:,} lines, the first of them {first:,}"
-        print(f"{parser.prog}: {lines}: {problem}", file=sys.stderr)
+        print(f"{parser.prog}: {name_lines(count, first)}: {problem}", file=sys.stderr)

@@ -64,6 +64,11 @@ def _line(raw):
     return Line(without_control(text), problem)
 
 
+def name_lines(count, first):
+    """Return what to call some lines in a message."""
+    return f"line {first:,}" if count == 1 else f"{count:,} lines, the first of them {first:,}"
+
+
 def without_control(text):
     """Return text on one line: no control characters, no space at its ends."""
     return CONTROL.sub(" ", text).strip()

@@ -65,6 +65,18 @@ def test_a_hostile_checkpoint(raw_run, copied, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_gpu_that_is_full(raw_run, monkeypatch):
+    def fail(network):
+        raise RuntimeError("CUDA out of memory.\nMore of it")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.nn.Module.cuda", fail)
+    with pytest.raises(
+        TranslationError, match=r"model.pt was not put on the GPU \(CUDA out of .*: g"
+    ):
+        load_engine(find_model(raw_run), Search())
+
+
 def test_a_manifest_that_lacks_the_settings_is_named(tokenized_run, copied, tmp_path):
     run = copied(tokenized_run, tmp_path / "copy")
     path = run.parent / "subwords" / "manifest.json"

@@ -5,14 +5,14 @@ import json
 import re
 
 import pytest
-from helpers.constants import USER_DIR
+from helpers.constants import TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.launch import fork
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdrop_tools.translation import program
 from rdrop_tools.translation.engines import Hypothesis
-from rdrop_tools.translation.folder import find_model
+from rdrop_tools.translation.folder import TranslationError, find_model
 from rdrop_tools.translation.preparation import Preparation
 from rdrop_tools.translation.program import as_json, as_text
 from rdrop_tools.translation.translator import BATCH_TOKENS, LONGEST_PART, Translator, batches
@@ -134,7 +134,8 @@ def test_long_lines_are_cut_after_a_sentence_or_a_word(name, request):
 class Echo:
     """An engine that gives back what it gets, and remembers its batches."""
 
-    def __init__(self):
+    def __init__(self, longest=1000):
+        self.longest = longest
         self.batches = []
 
     def translate(self, batch, limit):
@@ -151,6 +152,67 @@ def test_parts_come_back_in_their_order(tokenized_run):
     assert short == [("a b", -2), ("worse", -99)] and blank == []
     assert longer == [(long, -150), ("worse worse", -99)]
     assert max(map(len, sum(translator.engine.batches, []))) == LONGEST_PART
+
+
+def test_a_part_is_no_longer_than_the_model_takes(tokenized_run):
+    preparation = Preparation(find_model(tokenized_run), "de", "en")
+    translator = Translator(Echo(longest=7), preparation, is_prepared=True)
+    text = " ".join(f"w{number}" for number in range(20))
+    ((best, _),) = translator.translate([text])
+    assert best.text == text
+    assert max(map(len, sum(translator.engine.batches, []))) == 7
+
+
+@pytest.mark.parametrize("engine", ["fairseq", "ctranslate2"])
+def test_a_model_with_learned_positions_translates_a_long_line(
+    engine, raw_run, copied, tmp_path, translate
+):
+    run = copied(raw_run, tmp_path / "copy").with_name("learned")
+    fork(
+        *("fairseq-train", run.parent / "binarized", *TINY_TRANSFORMER, *TRAINING, USER_DIR),
+        *("--encoder-learned-pos", "--max-source-positions=40", "--save-dir", run),
+        *("--decoder-learned-pos", "--max-target-positions=50", "--max-update=1"),
+    )
+    if engine == "ctranslate2":
+        pytest.importorskip("ctranslate2")
+        from rdrop_tools.translation.export import export
+
+        export(run, tmp_path / "exported")
+        run = tmp_path / "exported"
+    lines = translate(run, b"Ein Haus. " * 100 + b"\n" + b"Hund " * 30 + b"\n")
+    assert len(lines) == 2 and all(lines)
+
+
+class Failing(Echo):
+    """An engine that cannot translate a certain word."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def translate(self, batch, limit):
+        if any("bad" in subwords for subwords in batch):
+            raise self.error
+        return super().translate(batch, limit)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("out of memory\nat 0x7f"),
+        IndexError("out of memory"),
+        MemoryError("out of memory"),
+    ],
+)
+def test_an_engine_that_fails_ends_with_the_line_and_what_to_do(error, tokenized_run):
+    preparation = Preparation(find_model(tokenized_run), "de", "en")
+    translator = Translator(Failing(error), preparation, is_prepared=True)
+    output = io.StringIO()
+    reason = f"{type(error).__name__}: out of memory: try --beam 1, --cpu or shorter lines.$"
+    for text, where in ((b"bad " * 9, "line 301"), (b"bad\n", "45 lines, the first of them 257")):
+        stream = io.BytesIO(b"a\n" * 300 + text)
+        with pytest.raises(TranslationError, match=f"^{where}: not translated, .* {reason}"):
+            program.translate(translator, stream, as_text, 1, output)
 
 
 @pytest.mark.parametrize("name", ["raw_run", "tokenized_run"])
