@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import logging
+import math
 import os
 import sys
 from pathlib import Path
@@ -21,6 +22,21 @@ from rdrop_tools.translation.folder import TranslationError, find_model
 from rdrop_tools.translation.preparation import Preparation
 from rdrop_tools.translation.reader import Line, name_lines, stream_lines
 from rdrop_tools.translation.translator import Translator
+
+HIGHEST_LENPEN = 10  # far above what is in use, far below what overflows
+
+
+def length_penalty(text):
+    """Return the exponent of the length by which scores are divided."""
+    try:
+        penalty = float(text)
+    except ValueError:
+        penalty = math.nan
+    if not 0 <= penalty <= HIGHEST_LENPEN:
+        raise argparse.ArgumentTypeError(
+            f"must be a number from 0 to {HIGHEST_LENPEN}, not '{text}'"
+        )
+    return penalty
 
 
 def arguments():
@@ -47,7 +63,11 @@ def arguments():
         help="width of the search (%(default)s)",
     )
     parser.add_argument(
-        "--lenpen", type=float, default=1.0, metavar="X", help="length penalty (%(default)s)"
+        "--lenpen",
+        type=length_penalty,
+        default=1.0,
+        metavar="X",
+        help="length penalty: below 1 for shorter, above 1 for longer translations (%(default)s)",
     )
     parser.add_argument(
         "--n-best",

@@ -95,6 +95,20 @@ def test_a_line_becomes_a_list_of_json(runs, translate):
     assert translate(runs["raw"], b"Ein Haus\n\n", "--n-best", "2") == [*texts, "", ""]
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "-0.1", "10.1", "1e5", "long", ""])
+def test_a_length_penalty_that_makes_no_score_is_refused(text, capsys):
+    with pytest.raises(SystemExit):
+        program.main(["run", f"--lenpen={text}"])
+    assert f"--lenpen: must be a number from 0 to 10, not '{text}'\n" in capsys.readouterr().err
+
+
+def test_the_extreme_length_penalties_make_scores(runs, translate):
+    for penalty in ("0", "10"):
+        (line,) = translate(runs["raw"], b"Ein Haus rennt\n", "--json", "--lenpen", penalty)
+        (best,) = json.loads(line)["translations"]
+        assert -1e3 < best["score"] < 0
+
+
 def test_the_words_of_the_command_line_are_a_line(raw_run, translate, capsys):
     from rdrop_tools.translation.program import main
 
