@@ -99,8 +99,27 @@ def test_a_truncated_file_of_an_exported_folder(exported, tmp_path):
 
 @pytest.mark.parametrize("stage", [None, [], {}, {"source": "de", "target": "en"}])
 def test_an_exported_folder_with_another_manifest(stage, tmp_path):
-    (tmp_path / "manifest.json").write_text(json.dumps({"ctranslate2": stage}))
-    assert "manifest.json is damaged: export the model again" in refused(tmp_path)
+    subwords = {"settings": {"method": "sentencepiece"}}
+    content = {"subwords": subwords, "ctranslate2": stage}
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    assert "manifest.json is damaged or of an older version: export" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("files", files) for files in ([], None, {}, "model.bin", {"model.bin": "0"})),
+        *(("model.bin", None), ("spm.model", None), ("longest_source", "x"), ("source", None)),
+    ],
+)
+def test_an_exported_folder_with_a_wrong_value_in_its_manifest(name, value, exported, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(exported["raw"], folder)
+    content = json.loads((folder / "manifest.json").read_text())
+    stage = content["ctranslate2"]
+    (stage["files"] if name in stage["files"] else stage)[name] = value
+    (folder / "manifest.json").write_text(json.dumps(content))
+    assert "manifest.json is damaged or of an older version: export" in refused(folder)
 
 
 def test_an_exported_folder_has_no_checkpoints(exported):
