@@ -11,6 +11,7 @@ from typing import NamedTuple, Optional
 
 BLOCK = 2**16  # bytes that are asked for at a time
 LONGEST_LINE = 2**14  # characters; longer than any paragraph
+KEPT = 4 * LONGEST_LINE + 5  # bytes: one more than it has with a byte order mark and its \r
 LINES_AT_A_TIME = 256
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -34,7 +35,7 @@ def stream_lines(stream):
     pending, is_first = b"", True
     while block := _next_block(stream):
         *complete, pending = (pending + block).split(b"\n")
-        pending = pending[: 4 * LONGEST_LINE + 1]  # enough to see that the line is too long
+        pending = pending[:KEPT]  # enough to see that the line is too long
         for start in range(0, len(complete), LINES_AT_A_TIME):
             raw = complete[start : start + LINES_AT_A_TIME]
             if is_first:
@@ -53,8 +54,7 @@ def _next_block(stream):
 
 
 def _line(raw):
-    if len(raw) > 4 * LONGEST_LINE:
-        return Line("", TOO_LONG)
+    raw = raw.removesuffix(b"\r")
     try:
         text, problem = raw.decode("utf-8"), None
     except UnicodeDecodeError:

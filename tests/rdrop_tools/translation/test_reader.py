@@ -23,6 +23,9 @@ class Trickle(io.RawIOBase):
         return self.pieces.pop(0) if self.pieces else b""
 
 
+LONGEST_OF_BYTES = "🙂".encode() * LONGEST_LINE
+
+
 def lines_of(*pieces):
     return [line for lines in stream_lines(Trickle(pieces)) for line in lines]
 
@@ -43,11 +46,16 @@ def lines_of(*pieces):
         (b"x" * LONGEST_LINE, Line("x" * LONGEST_LINE)),
         (b"x" * (LONGEST_LINE + 1), Line("", TOO_LONG)),
         ("ü".encode() * LONGEST_LINE, Line("ü" * LONGEST_LINE)),
+        (b"x" * LONGEST_LINE + b"\r", Line("x" * LONGEST_LINE)),
+        (b"x" * (LONGEST_LINE + 1) + b"\r", Line("", TOO_LONG)),
+        ("\ufeff".encode() + LONGEST_OF_BYTES + b"\r", Line(LONGEST_OF_BYTES.decode())),
+        ("\ufeff".encode() + LONGEST_OF_BYTES + b"x\r", Line("", TOO_LONG)),
         (b"\xff" * (5 * LONGEST_LINE), Line("", TOO_LONG)),
     ],
 )
 def test_what_becomes_of_a_line(raw, line):
     assert lines_of(raw + b"\nnext\n") == [line, Line("next")]
+    assert lines_of(raw, b"\nnext\n") == [line, Line("next")]
 
 
 def test_no_text_has_no_lines():
