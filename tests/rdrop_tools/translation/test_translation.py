@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import tracemalloc
 
 import pytest
 from helpers.constants import TINY_TRANSFORMER, TRAINING, USER_DIR
@@ -10,6 +11,7 @@ from helpers.launch import fork
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rdrop_tools.scoring.bleu import detokenizer
 from rdrop_tools.translation import program
 from rdrop_tools.translation.engines import Hypothesis
 from rdrop_tools.translation.folder import TranslationError, find_model
@@ -60,6 +62,20 @@ def test_of_prepared_text_they_are_those_of_fairseq(runs, tokenized_run, transla
     assert len({*expected}) > 3
     text = (tokenized_run.parent / "subwords" / "test.de").read_bytes()
     assert translate(runs["tokenized"], text, "--prepared", BEAM) == expected
+
+
+@pytest.mark.parametrize("name", ["tokenized_run", "normalized_run"])
+def test_of_raw_text_they_are_those_of_the_text_that_was_prepared_from_it(name, request, translate):
+    run = request.getfixturevalue(name)
+    raw = (run.parent / "corpus" / "test.raw.de").read_bytes()
+    subwords = (run.parent / "subwords" / "test.de").read_bytes()
+    prepare = Preparation(find_model(run), "de", "en").prepare
+    assert [prepare(line) for line in raw.decode().splitlines()] == [
+        line.split() for line in subwords.decode().splitlines()
+    ]
+    expected = translate(run, subwords, "--prepared", BEAM)
+    assert len({*expected}) > 3
+    assert translate(run, raw, BEAM) == [*map(detokenizer("en"), expected)]
 
 
 @pytest.mark.parametrize("name", ["raw", "tokenized"])
@@ -117,11 +133,28 @@ def test_the_words_of_the_command_line_are_a_line(raw_run, translate, capsys):
     assert capsys.readouterr().out == f"{expected}\n"
 
 
-def test_tokenized_text_is_prepared_and_restored(tokenized_run):
-    preparation = Preparation(find_model(tokenized_run), "de", "en")
-    subwords = preparation.prepare('Das Haus, "das" & die U.S.')
-    assert preparation.join(subwords) == "das haus , &quot; das &quot; &amp; die u.s ."
-    assert preparation.restore(subwords) == 'das haus, "das" & die u.s.'
+@pytest.mark.parametrize(
+    ("name", "text", "tokens", "restored"),
+    [
+        (
+            "tokenized_run",
+            'Das Haus, "das" & die U.S.',
+            "das haus , &quot; das &quot; &amp; die u.s .",
+            'das haus, "das" & die u.s.',
+        ),
+        (
+            "normalized_run",
+            "Das Haus, „das“ & die E-Mail",
+            "Das Haus , &quot; das &quot; &amp; die E @-@ Mail",
+            'Das Haus, "das" & die E-Mail',
+        ),
+    ],
+)
+def test_tokenized_text_is_prepared_and_restored(name, text, tokens, restored, request):
+    preparation = Preparation(find_model(request.getfixturevalue(name)), "de", "en")
+    subwords = preparation.prepare(text)
+    assert preparation.join(subwords) == tokens
+    assert preparation.restore(subwords) == restored
 
 
 def test_raw_text_is_restored_as_it_was(raw_run):
@@ -249,6 +282,34 @@ def test_whatever_comes_in_as_many_lines_go_out(name, request):
             assert len(output.getvalue().splitlines()) == count
 
     check()
+
+
+class EchoOfGerman(Echo):
+    """An engine as the program needs it, which remembers nothing."""
+
+    source, target = "de", "en"
+
+    def translate(self, batch, limit):
+        return [[Hypothesis(-1.0, subwords)] for subwords in batch]
+
+
+def test_a_long_text_needs_no_more_memory_than_a_short_one(raw_run, tmp_path, monkeypatch):
+    """From the file to the output, but for the search."""
+    monkeypatch.setattr(program, "load_engine", lambda *_: EchoOfGerman())
+
+    def peak(lines):
+        (tmp_path / "text").write_bytes(b"Ein Haus\n\xff Hund\n\nU.S.\tder\n5\n" * (lines // 5))
+        with open(tmp_path / "out", "w", encoding="utf-8") as output:
+            monkeypatch.setattr("sys.stdout", output)
+            tracemalloc.start()
+            program.main([str(raw_run), "--json", f"--input={tmp_path / 'text'}"])
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert (tmp_path / "out").read_bytes().count(b"\n") == lines
+        return peak
+
+    peak(5)  # imports what is needed
+    assert peak(30_000) < peak(10_000) + 2**18
 
 
 def test_a_batch_has_no_more_than_its_tokens():
