@@ -3,20 +3,23 @@
 set -euo pipefail
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# has_all PYTHON: whether it has the plugin and all that preparing text needs
-has_all() {
+# missing_in PYTHON: what it lacks of the plugin and the packages that every model needs. Of those
+# that only some models need, translate.py names the missing one.
+missing_in() {
     "$1" -I -c '
-import importlib.util, sys
-needed = ("fairseq", "rdrop_tools", "sacremoses", "sentencepiece", "subword_nmt", "tqdm")
-sys.exit(not all(map(importlib.util.find_spec, needed)))' 2>/dev/null
+import importlib.util
+needed = ("fairseq", "rdrop_tools", "sacrebleu", "sentencepiece")
+print(*(name for name in needed if not importlib.util.find_spec(name)), sep=", ")' 2>/dev/null ||
+        echo "a Python that runs"
 }
 
-# The environment that is active, if it has all, else the one of scripts/install.sh.
+# The environment that is active, if it has the plugin, else the one of scripts/install.sh.
 python=python
-has_all "$python" || python=$repo/.venv/bin/python
-if ! has_all "$python"; then
-    echo "translate.sh: the plugin is not installed here: run bash $repo/scripts/install.sh, or" \
-        "pip install '${repo}[corpus]' where fairseq is" >&2
+missing=$(missing_in "$python")
+[ -z "$missing" ] || python=$repo/.venv/bin/python
+if [ -n "$missing" ] && [ -n "$(missing_in "$python")" ]; then
+    echo "translate.sh: the active environment lacks $missing: run" \
+        "bash $repo/scripts/install.sh, or pip install '${repo}[corpus]' there" >&2
     exit 1
 fi
 # Threads that wait for each other by spinning make a busy machine many times slower.

@@ -117,7 +117,7 @@ choose_environment() {
     local missing
     missing=$("$environment/bin/python" -c '
 import importlib.util
-needed = ("fairseq", "rdrop_fairseq", "rdrop_tools", "sacrebleu", "sentencepiece", "matplotlib")
+needed = "fairseq rdrop_fairseq rdrop_tools sacrebleu sentencepiece matplotlib tqdm".split()
 print(*(name for name in needed if not importlib.util.find_spec(name)))')
     [ -z "$missing" ] || die "$repo cannot be written to, and $environment lacks $missing"
     say "$repo cannot be written to: using $environment"

@@ -33,9 +33,10 @@ def export(run, out, checkpoint=None, quantization="float32"):
         FileExistsError: `out` exists.
     """
     load("ctranslate2")
-    from rdrop_tools.runs.averaging import load as load_state  # fairseq takes seconds
+    # fairseq takes seconds
+    from rdrop_tools.runs.averaging import load as load_state
     from rdrop_tools.runs.averaging import updates
-    from rdrop_tools.translation.engines.fairseq import load_checkpoint
+    from rdrop_tools.translation.engines.fairseq import load_checkpoint, longest_sentences
 
     files = find_model(run, checkpoint)
     if files.engine != "fairseq":
@@ -44,9 +45,12 @@ def export(run, out, checkpoint=None, quantization="float32"):
         network, cfg, task = load_checkpoint(files)  # refuses what is damaged or hostile
         _convert(files, folder, quantization, network, task)
         shutil.copyfile(files.subword_model, folder / files.subword_model.name)
+        longest_source, longest_target = longest_sentences(network)
         stage = {
             "source": task.cfg.source_lang,
             "target": task.cfg.target_lang,
+            "longest_source": longest_source,
+            "longest_target": longest_target,
             "quantization": quantization,
             "checkpoint": {"file": files.path.name, "sha256": checksum(files.path)},
             "training": {"updates": updates(load_state(files.path)), **_training(cfg)},

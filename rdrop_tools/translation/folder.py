@@ -8,6 +8,8 @@ from rdrop_tools.checksums import checksum
 from rdrop_tools.corpus.bpe import MODEL_FILES
 
 CHECKPOINTS = ("model.pt", "checkpoint_best.pt")  # of the quickstart, of train.sh
+# What export.py notes in the manifest, with its type.
+STAGE = {"source": str, "target": str, "longest_source": int, "longest_target": int, "files": dict}
 
 
 class TranslationError(Exception):
@@ -56,13 +58,23 @@ def find_model(folder, checkpoint=None):
 def _exported(folder, content, checkpoint):
     if checkpoint:
         raise TranslationError(f"{folder} is an exported model, which has no checkpoints.")
+    method, subword_model = _subwords(content, folder)
     stage = content["ctranslate2"]
-    if not isinstance(stage, dict) or not {"source", "target", "files"} <= stage.keys():
-        raise TranslationError(f"{folder / manifest.NAME} is damaged: export the model again.")
+    if not _is_whole(stage, ("model.bin", subword_model.name)):
+        raise TranslationError(
+            f"{folder / manifest.NAME} is damaged or of an older version: export the model again."
+        )
     for name, digest in stage["files"].items():
         _refuse_damaged(folder / Path(name).name, digest)
-    method, subword_model = _subwords(content, folder)
     return ModelFiles("ctranslate2", folder, None, content, method, subword_model)
+
+
+def _is_whole(stage, needed):
+    """Whether a manifest has what export.py notes, with the checksums of the needed files."""
+    if not isinstance(stage, dict):
+        return False
+    is_noted = all(isinstance(stage.get(name), kind) for name, kind in STAGE.items())
+    return is_noted and all(isinstance(stage["files"].get(name), str) for name in needed)
 
 
 def _checkpoint(folder, name):

@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import logging
+import math
 import os
 import sys
 from pathlib import Path
@@ -19,8 +20,23 @@ from rdrop_tools.extras import MissingPackage, load
 from rdrop_tools.translation.engines import Search, load_engine
 from rdrop_tools.translation.folder import TranslationError, find_model
 from rdrop_tools.translation.preparation import Preparation
-from rdrop_tools.translation.reader import Line, stream_lines
+from rdrop_tools.translation.reader import Line, name_lines, stream_lines
 from rdrop_tools.translation.translator import Translator
+
+HIGHEST_LENPEN = 10  # far above what is in use, far below what overflows
+
+
+def length_penalty(text):
+    """Return the exponent of the length by which scores are divided."""
+    try:
+        penalty = float(text)
+    except ValueError:
+        penalty = math.nan
+    if not 0 <= penalty <= HIGHEST_LENPEN:
+        raise argparse.ArgumentTypeError(
+            f"must be a number from 0 to {HIGHEST_LENPEN}, not '{text}'"
+        )
+    return penalty
 
 
 def arguments():
@@ -47,7 +63,11 @@ def arguments():
         help="width of the search (%(default)s)",
     )
     parser.add_argument(
-        "--lenpen", type=float, default=1.0, metavar="X", help="length penalty (%(default)s)"
+        "--lenpen",
+        type=length_penalty,
+        default=1.0,
+        metavar="X",
+        help="length penalty: below 1 for shorter, above 1 for longer translations (%(default)s)",
     )
     parser.add_argument(
         "--n-best",
@@ -122,7 +142,7 @@ def translate(translator, stream, write, n_best, output):
     is_shown = sys.stderr.isatty() and not output.isatty()
     with load("tqdm").tqdm(unit=" lines", disable=not is_shown) as progress:
         for lines in stream_lines(stream):
-            results = translator.translate([line.text for line in lines])
+            results = translator.translate([line.text for line in lines], read + 1)
             output.write("".join(write(*both, n_best) for both in zip(lines, results)))
             output.flush()
             progress.update(len(lines))
@@ -152,5 +172,4 @@ def main(argv=None):
     except KeyboardInterrupt:
         sys.exit(130)
     for problem, (count, first) in problems.items():
-        lines = f"line {first:,}" if count == 1 else f"{count:,} lines, the first of them {first:,}"
-        print(f"{parser.prog}: {lines}: {problem}", file=sys.stderr)
+        print(f"{parser.prog}: {name_lines(count, first)}: {problem}", file=sys.stderr)

@@ -3,7 +3,8 @@
 import itertools
 from typing import NamedTuple
 
-from rdrop_tools.translation.reader import without_control
+from rdrop_tools.translation.folder import TranslationError
+from rdrop_tools.translation.reader import name_lines, without_control
 
 LONGEST_PART = 250  # subwords that are translated in one piece: no model was trained on more
 BATCH_TOKENS = 4000  # of a batch, with its padding
@@ -31,28 +32,43 @@ class Translator:
 
     def __init__(self, engine, preparation, is_prepared=False):
         self.engine = engine
+        self._longest_part = min(LONGEST_PART, engine.longest)
         self._preparation = preparation
         self._to_subwords = str.split if is_prepared else preparation.prepare
         self._to_text = preparation.join if is_prepared else preparation.restore
 
-    def translate(self, lines):
+    def translate(self, lines, first=1):
         """Return for each line a list of :class:`Translation`, best first; empty for a blank one.
 
-        A line of more than LONGEST_PART subwords is translated in parts.
+        A line of more than LONGEST_PART subwords, or than the model takes, is translated in parts.
+
+        Args:
+            first: the number of the first line in the text.
+
+        Raises:
+            TranslationError: the engine failed, for want of memory for example.
         """
         parts = [self._parts(line) for line in lines]
-        found = iter(self._search([part for line in parts for part in line]))
+        owners = [number for number, line in enumerate(parts, first) for _ in line]
+        found = iter(self._search([part for line in parts for part in line], owners))
         return [self._joined([next(found) for _ in line]) for line in parts]
 
     def _parts(self, line):
         subwords = self._to_subwords(line)
-        return self._preparation.parts(subwords, LONGEST_PART) if subwords else []
+        return self._preparation.parts(subwords, self._longest_part) if subwords else []
 
-    def _search(self, sentences):
-        """Return the hypotheses of each list of subwords, in their order."""
+    def _search(self, sentences, owners):
+        """Return the hypotheses of each list of subwords, in their order.
+
+        Args:
+            owners: for each of them the number of its line.
+        """
         results = [None] * len(sentences)
         for numbers, limit in batches(sentences):
-            found = self.engine.translate([sentences[number] for number in numbers], limit)
+            try:
+                found = self.engine.translate([sentences[number] for number in numbers], limit)
+            except (RuntimeError, IndexError, MemoryError) as error:
+                raise _not_translated({owners[number] for number in numbers}, error) from error
             for number, hypotheses in zip(numbers, found):
                 results[number] = hypotheses
         return results
@@ -66,6 +82,14 @@ class Translator:
             )
             for hypotheses in zip(*parts)
         ]
+
+
+def _not_translated(lines, error):
+    reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return TranslationError(
+        f"{name_lines(len(lines), min(lines))}: not translated, since the engine ended with "
+        f"{reason}: try --beam 1, --cpu or shorter lines."
+    )
 
 
 def batches(sentences):

@@ -236,7 +236,7 @@ def test_where_the_checkout_is_read_only_the_active_environment_is_used(read_onl
     ("active", "sentence"),
     [
         ("", "checkout cannot be written to: activate a virtual environment that has the plugin"),
-        ("active", "active lacks fairseq rdrop_fairseq sacrebleu sentencepiece matplotlib"),
+        ("active", "active lacks fairseq rdrop_fairseq sacrebleu sentencepiece matplotlib tqdm"),
     ],
 )
 def test_where_the_checkout_is_read_only_an_environment_is_needed(

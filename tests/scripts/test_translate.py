@@ -5,11 +5,13 @@ import os
 import pty
 import shutil
 import signal
+import site
 import struct
 import subprocess
 import sys
 import termios
 import time
+import venv
 
 import pytest
 import torch
@@ -119,7 +121,29 @@ def test_its_own_environment_is_taken_where_the_active_one_lacks_the_plugin(trai
     if (REPOSITORY / ".venv" / "bin" / "python").exists():
         assert finished.returncode == 0
     else:
-        assert "the plugin is not installed here" in finished.stdout
+        lacks = "the active environment lacks fairseq, rdrop_tools, sacrebleu, sentencepiece: run"
+        assert lacks in finished.stdout
+
+
+def without(packages, folder):
+    """Make an environment with the packages of the tests but these; return its PATH."""
+    venv.create(folder, symlinks=True)
+    lines = [f"site.addsitedir({path!r})" for path in site.getsitepackages()]
+    lines += [f"sys.modules[{package!r}] = None" for package in packages]
+    (own,) = folder.glob("lib/python*/site-packages")
+    (own / "all_but.pth").write_text(f"import site, sys; {'; '.join(lines)}\n")
+    return os.pathsep.join([str(folder / "bin"), os.environ["PATH"]])
+
+
+def test_a_package_is_needed_where_the_model_needs_it(trained, tmp_path):
+    command = ("bash", TRANSLATE, trained, "--cpu", "w1")
+    path = without(["sacremoses", "ctranslate2"], tmp_path / "enough")
+    finished = run(*command, environment={"PATH": path}, stderr=subprocess.DEVNULL)
+    assert finished.stdout.count("\n") == 1
+    path = without(["sacremoses", "subword_nmt"], tmp_path / "too few")
+    finished = run(*command, environment={"PATH": path}, check=False)
+    message = "translate.sh: needs subword-nmt: run pip install 'rdrop_fairseq[corpus]'."
+    assert finished.returncode == 1 and finished.stdout.splitlines()[-1] == message
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """The engines that search for translations: fairseq, and CTranslate2 for exported models.
 
 An engine is made of :class:`~rdrop_tools.translation.folder.ModelFiles` and a :class:`Search`. It
-has the languages of its model, `source` and `target`, and a method `translate`: from a batch, a
-list of lists of subwords, and the most subwords that a translation may have, to a list for each
-sentence of its `n_best` :class:`Hypothesis`, best first.
+has the languages of its model, `source` and `target`, the most subwords that a sentence may have,
+`longest`, and a method `translate`: from a batch, a list of lists of subwords, and the most
+subwords that a translation may have, to a list for each sentence of its `n_best`
+:class:`Hypothesis`, best first.
 """
 
 from typing import NamedTuple
@@ -32,7 +33,7 @@ def load_engine(files, search, cpu=False, threads=0):
         threads: for the CPU; 0 leaves it to the engine.
 
     Raises:
-        TranslationError: the model is damaged.
+        TranslationError: the model is damaged, or does not fit on the GPU.
         MissingPackage: the engine is not installed.
     """
     if files.engine == "fairseq":

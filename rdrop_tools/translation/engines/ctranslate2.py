@@ -20,6 +20,7 @@ class CTranslate2Engine:
             ) from error
         noted = files.manifest["ctranslate2"]
         self.source, self.target = noted["source"], noted["target"]
+        self.longest, self._longest_target = noted["longest_source"], noted["longest_target"]
 
     def translate(self, batch, limit):
         """Return the hypotheses of each sentence of a batch, of at most `limit` subwords."""
@@ -29,7 +30,7 @@ class CTranslate2Engine:
             num_hypotheses=self._search.n_best,
             length_penalty=self._search.lenpen,
             max_input_length=0,
-            max_decoding_length=limit,
+            max_decoding_length=min(limit, self._longest_target),
             return_scores=True,
         )
         return [[*map(Hypothesis, one.scores, one.hypotheses)] for one in found]

@@ -20,9 +20,10 @@ class FairseqEngine:
             torch.set_num_threads(threads)
         self._network, cfg, self._task = load_checkpoint(files)
         if self._cuda:
-            self._network.half().cuda()
+            _to_gpu(self._network, files.path)
         self._network.prepare_for_inference_(cfg)
         self.source, self.target = self._task.cfg.source_lang, self._task.cfg.target_lang
+        self.longest, _ = longest_sentences(self._network)
         config = GenerationConfig(
             beam=search.beam,
             nbest=search.n_best,
@@ -59,6 +60,22 @@ class FairseqEngine:
         dictionary = self._task.target_dictionary
         tokens = [number for number in found["tokens"].tolist() if number != dictionary.eos()]
         return Hypothesis(float(found["score"]), [dictionary[number] for number in tokens])
+
+
+def longest_sentences(network):
+    """Return the most subwords that a source and a target may have, without their ends."""
+    source, target = network.max_positions()
+    return source - 1, target - 1
+
+
+def _to_gpu(network, path):
+    try:
+        network.half().cuda()
+    except RuntimeError as error:
+        raise TranslationError(
+            f"{path} was not put on the GPU ({str(error).partition(chr(10))[0]}): give --cpu, or "
+            "wait until the GPU is free."
+        ) from error
 
 
 def load_checkpoint(files):

@@ -9,27 +9,45 @@ import pytest
 from helpers.constants import REPOSITORY, TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.launch import fork, run
 
-WORDS = ("Ein", "Haus", "der", "Hund", "rennt", "U.S.", "5", "Straße", "&", "schnell", "nicht", '"')
-SETTINGS = {"lowercase": True, "normalize": False, "aggressive_dash_splits": False}
+from rdrop_tools.corpus.cleaning import Limits
+from rdrop_tools.corpus.prepare import Settings, tokenized
+
+WORDS = (
+    *("Ein", "Haus", "der", "Hund", "rennt", "U.S.", "5", "Straße", "&", "schnell", "nicht", '"'),
+    *("E-Mail", "„gut“"),
+)
+MULTI30K = Settings(True, False, False, Limits(), None)
+WMT14 = Settings(False, True, True, Limits(), None)
 
 
-def write_corpus(folder, manifest):
-    """Write de-en sets, the other side in reverse order, and their manifest."""
+def write_corpus(folder, settings):
+    """Write de-en sets, the other side in reverse order, tokenized if there are settings.
+
+    What they are made of is in SPLIT.raw.LANG.
+    """
     chance = random.Random(0)
     folder.mkdir()
     for split, size in {"train": 300, "valid": 20, "test": 30}.items():
         source = [chance.choices(WORDS, k=chance.randint(1, 9)) for _ in range(size)]
         for language, sentences in {"de": source, "en": [s[::-1] for s in source]}.items():
-            text = "".join(" ".join(sentence) + "\n" for sentence in sentences)
-            (folder / f"{split}.{language}").write_text(text.lower() if manifest else text, "utf-8")
-    if manifest:
+            raw = [" ".join(sentence) for sentence in sentences]
+            text = [tokenized(line, language, settings, True) for line in raw] if settings else raw
+            for name, lines in {f"{split}.raw": raw, split: text}.items():
+                content = "".join(f"{line}\n" for line in lines)
+                (folder / f"{name}.{language}").write_text(content, "utf-8")
+    if settings:
+        stage = {
+            "settings": {**settings._asdict(), "limits": {}, "valid": None},
+            "versions": {"sacremoses": "0.2"},
+        }
+        manifest = {"description": "toys", "licence": "CC0", "corpus": stage}
         (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def make_run(folder, method, size, manifest, checkpoint, *options):
+def make_run(folder, method, size, settings, checkpoint, *options):
     """Return the folder of a run, next to what it was trained on."""
     folder.mkdir()
-    write_corpus(folder / "corpus", manifest)
+    write_corpus(folder / "corpus", settings)
     subwords = folder / "subwords"
     run(
         *("python", REPOSITORY / "scripts" / "subwords.py", "--corpus", folder / "corpus"),
@@ -63,11 +81,15 @@ def raw_run(tmp_path_factory):
 def tokenized_run(tmp_path_factory):
     """A run of train.sh: tokenized and lowercased text, subword-nmt, checkpoint_best.pt."""
     folder = tmp_path_factory.mktemp("tokenized") / "benchmark"
-    settings = {**SETTINGS, "limits": {}, "valid_every": None, "valid": None}
-    stage = {"settings": settings, "versions": {"sacremoses": "0.2"}}
-    manifest = {"description": "toys", "licence": "CC0", "corpus": stage}
     options = ("--max-update=150", "--store-ema", "--ema-decay=0.9")
-    return make_run(folder, "subword-nmt", "20", manifest, "checkpoint_best.pt", *options)
+    return make_run(folder, "subword-nmt", "20", MULTI30K, "checkpoint_best.pt", *options)
+
+
+@pytest.fixture(scope="session")
+def normalized_run(tmp_path_factory):
+    """A run as of WMT14, hardly trained: normalised and tokenized text, SentencePiece."""
+    folder = tmp_path_factory.mktemp("normalized") / "benchmark"
+    return make_run(folder, "sentencepiece", "60", WMT14, "checkpoint_best.pt", "--max-update=9")
 
 
 @pytest.fixture

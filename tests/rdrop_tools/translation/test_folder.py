@@ -68,6 +68,18 @@ def test_a_hostile_checkpoint(raw_run, copied, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_gpu_that_is_full(raw_run, monkeypatch):
+    def fail(network):
+        raise RuntimeError("CUDA out of memory.\nMore of it")
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.nn.Module.cuda", fail)
+    with pytest.raises(
+        TranslationError, match=r"model.pt was not put on the GPU \(CUDA out of .*: g"
+    ):
+        load_engine(find_model(raw_run), Search())
+
+
 def test_a_manifest_that_lacks_the_settings_is_named(tokenized_run, copied, tmp_path):
     run = copied(tokenized_run, tmp_path / "copy")
     path = run.parent / "subwords" / "manifest.json"
@@ -90,8 +102,27 @@ def test_a_truncated_file_of_an_exported_folder(exported, tmp_path):
 
 @pytest.mark.parametrize("stage", [None, [], {}, {"source": "de", "target": "en"}])
 def test_an_exported_folder_with_another_manifest(stage, tmp_path):
-    (tmp_path / "manifest.json").write_text(json.dumps({"ctranslate2": stage}))
-    assert "manifest.json is damaged: export the model again" in refused(tmp_path)
+    subwords = {"settings": {"method": "sentencepiece"}}
+    content = {"subwords": subwords, "ctranslate2": stage}
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    assert "manifest.json is damaged or of an older version: export" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("files", files) for files in ([], None, {}, "model.bin", {"model.bin": "0"})),
+        *(("model.bin", None), ("spm.model", None), ("longest_source", "x"), ("source", None)),
+    ],
+)
+def test_an_exported_folder_with_a_wrong_value_in_its_manifest(name, value, exported, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(exported["raw"], folder)
+    content = json.loads((folder / "manifest.json").read_text())
+    stage = content["ctranslate2"]
+    (stage["files"] if name in stage["files"] else stage)[name] = value
+    (folder / "manifest.json").write_text(json.dumps(content))
+    assert "manifest.json is damaged or of an older version: export" in refused(folder)
 
 
 def test_an_exported_folder_has_no_checkpoints(exported):

@@ -1,6 +1,8 @@
 """The reader of any text: a line for each line, whatever is in them, in bounded memory."""
 
 import io
+import os
+import threading
 import tracemalloc
 
 import pytest
@@ -19,6 +21,9 @@ class Trickle(io.RawIOBase):
 
     def read(self, size=-1):
         return self.pieces.pop(0) if self.pieces else b""
+
+
+LONGEST_OF_BYTES = "🙂".encode() * LONGEST_LINE
 
 
 def lines_of(*pieces):
@@ -41,11 +46,16 @@ def lines_of(*pieces):
         (b"x" * LONGEST_LINE, Line("x" * LONGEST_LINE)),
         (b"x" * (LONGEST_LINE + 1), Line("", TOO_LONG)),
         ("ü".encode() * LONGEST_LINE, Line("ü" * LONGEST_LINE)),
+        (b"x" * LONGEST_LINE + b"\r", Line("x" * LONGEST_LINE)),
+        (b"x" * (LONGEST_LINE + 1) + b"\r", Line("", TOO_LONG)),
+        ("\ufeff".encode() + LONGEST_OF_BYTES + b"\r", Line(LONGEST_OF_BYTES.decode())),
+        ("\ufeff".encode() + LONGEST_OF_BYTES + b"x\r", Line("", TOO_LONG)),
         (b"\xff" * (5 * LONGEST_LINE), Line("", TOO_LONG)),
     ],
 )
 def test_what_becomes_of_a_line(raw, line):
     assert lines_of(raw + b"\nnext\n") == [line, Line("next")]
+    assert lines_of(raw, b"\nnext\n") == [line, Line("next")]
 
 
 def test_no_text_has_no_lines():
@@ -61,6 +71,19 @@ def test_a_line_is_there_before_the_next_one_comes():
     chunks = stream_lines(stream)
     assert next(chunks) == [Line("one")]
     assert stream.pieces == [b"o\nthree"]
+
+
+def test_of_a_stream_that_does_not_block_no_line_is_lost():
+    ours, theirs = os.pipe()
+    os.set_blocking(ours, False)
+    with open(ours, "rb", buffering=0) as stream, open(theirs, "wb", buffering=0) as writer:
+        writer.write(b"one\n")
+        chunks = stream_lines(stream)
+        assert next(chunks) == [Line("one")]
+        later = threading.Timer(0.1, lambda: (writer.write(b"two\nthree"), writer.close()))
+        later.start()
+        assert list(chunks) == [[Line("two")], [Line("three")]]
+        later.join()
 
 
 @settings(deadline=None)
