@@ -87,10 +87,10 @@ def test_the_host_waits_once(form):
     assert len([w for w in warned if "synchroniz" in str(w.message)]) == 1
 
 
-def trained(corpus, folder, *arguments, updates=300):
+def trained(corpus, folder, *arguments, criterion=RDROP, updates=300):
     """The last training loss of a run by fairseq-train."""
     words = (
-        *(corpus.translation, *TINY_TRANSFORMER, *RDROP, f"--user-dir={PLUGIN}"),
+        *(corpus.translation, *TINY_TRANSFORMER, *criterion, f"--user-dir={PLUGIN}"),
         *("--optimizer=adam", "--lr=0.005", "--max-tokens=400", "--seed=1", "--num-workers=0"),
         *(f"--max-update={updates}", "--log-format=simple", "--log-interval=10", "--no-save"),
         *("--disable-validation", f"--save-dir={folder}", *arguments),
@@ -111,6 +111,18 @@ def test_300_updates_reach_the_loss_of_the_cpu(corpus, tmp_path, loss_on_the_cpu
     arguments = [word for word in (precision, "" if ON_GPU else "--cpu") if word]
     found = trained(corpus, tmp_path, *arguments)
     assert found == pytest.approx(loss_on_the_cpu, rel=0.03)
+
+
+SIMCUT = ("--criterion=simcut_label_smoothed_cross_entropy", "--label-smoothing=0.1")
+ADDROP = (*RDROP, "--rdrop-second-view=addrop")
+
+
+@pytest.mark.parametrize("criterion", [SIMCUT, ADDROP], ids=["simcut", "addrop"])
+def test_other_methods_come_near_the_loss_of_the_cpu(corpus, tmp_path, criterion):
+    short = {"criterion": criterion, "updates": 50}
+    on_cpu = trained(corpus, tmp_path / "cpu", "--cpu", **short)
+    half = ["--fp16"] if ON_GPU else ["--cpu", "--memory-efficient-fp16"]
+    assert trained(corpus, tmp_path / "half", *half, **short) == pytest.approx(on_cpu, rel=0.05)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two GPUs here")
