@@ -106,13 +106,24 @@ def test_fairseq_understands_each_row_whose_passes_are_those_of_its_schedule(nam
     training = FIRST[name]
     given = parsed(training.arguments)
     passes = (given.update_freq or [1])[0]
-    if training.row.method != "plain":
+    if training.row.method == "addrop":
+        passes = 2 if given.no_cross_tuning else 1.5
+    elif training.row.method != "plain":
         schedule = Schedule(1.0, given.rdrop_start_update, 0, given.rdrop_every)
         share = mean(schedule.alpha_at(update) for update in range(training.updates))
         views = getattr(given, "rdrop_views", 2)
         passes = 1 + (views - 1) * share * given.rdrop_share
     assert training.row.passes == pytest.approx(passes, abs=0.01)
     assert "%" not in training.arguments
+
+
+def test_fairseq_understands_each_row_of_addrop():
+    plan = read_plan(ROWS.with_name("addrop") / "rows.txt")
+    for training in trainings(plan, 1):
+        given = parsed(training.arguments)
+        drops_attention = training.row.group != "base"
+        assert drops_attention == ("--addrop-p" in training.arguments.split())
+        assert not drops_attention or (given.addrop_p, given.addrop_q) == (0.3, 0.3)
 
 
 def test_equal_rows_cost_as_much_as_rdrop():
