@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""CPU time of an update of examples/ablations, by the number of passes over a sentence."""
+"""CPU time of an update of examples/ablations, by its method and passes over a sentence."""
 
 import argparse
 import random
