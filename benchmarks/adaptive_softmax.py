@@ -10,7 +10,7 @@ from benchmarks.measure import (
     append,
     interleaved,
     options,
-    peak_in_a_fresh_process,
+    peaks,
     rows_of,
     table,
 )
@@ -76,7 +76,7 @@ def main():
     runs = {name: build(case, name) for name in VARIANTS}
     seconds = interleaved(runs, args.repeats, args.device)
     del runs
-    peaks = {name: peak_in_a_fresh_process(build, case, name) for name in VARIANTS}
+    memory = peaks(build, case, list(VARIANTS))
     about = {
         "benchmark": "adaptive_softmax",
         "model": "",
@@ -86,7 +86,7 @@ def main():
         "dtype": case.dtype,
         "device": case.device,
     }
-    rows = rows_of(seconds, peaks, **about)
+    rows = rows_of(seconds, memory, **about)
     print(table(rows, [PLAIN]))
     append(args.csv, rows)
 

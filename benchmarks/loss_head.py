@@ -16,7 +16,7 @@ from benchmarks.measure import (
     available_memory,
     interleaved,
     options,
-    peak_in_a_fresh_process,
+    peaks,
     rows_of,
     table,
 )
@@ -158,8 +158,8 @@ def measure(case: Case, variants: list, repeats: int) -> list:
     for name in set(variants) - set(fitting):
         print(f"left out, too large for this machine: {name}")
     seconds = interleaved({name: build(case, name) for name in fitting}, repeats, case.device)
-    peaks = {name: peak_in_a_fresh_process(build, case, name) for name in fitting}
-    return rows_of(seconds, peaks, benchmark="loss_head", model="", **case._asdict())
+    memory = peaks(build, case, fitting)
+    return rows_of(seconds, memory, benchmark="loss_head", model="", **case._asdict())
 
 
 def main():
@@ -172,11 +172,11 @@ def main():
     parser.add_argument("--tokens", type=int, nargs="+", default=[1024, 4096, 16384], help="N")
     parser.add_argument("--classes", type=int, nargs="+", default=[4000, 10152, 32000, 64000])
     parser.add_argument("--width", type=int, default=512, help="of the features")
-    parser.add_argument("--variants", nargs="+", choices=known, help="all but those for a GPU")
+    parser.add_argument("--variants", nargs="+", choices=known, help=f"all but {COMPILED}")
     args = parser.parse_args()
     if args.variants is None:
-        only_on_a_gpu = () if args.device == "cuda" else (TRITON, COMPILED)
-        args.variants = [name for name in known if name not in only_on_a_gpu]
+        left_out = (COMPILED,) if args.device == "cuda" else (COMPILED, TRITON)
+        args.variants = [name for name in known if name not in left_out]
     if args.quick:
         args.tokens, args.classes, args.repeats = [512], [4000], 2
     torch.set_num_threads(args.threads)

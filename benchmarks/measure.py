@@ -1,7 +1,6 @@
 """What the benchmarks share: clock, memory, surroundings, one CSV.
 
-Variants take turns at the clock, so that a busy machine is busy for all of them; the memory of each
-is measured in a fresh process.
+Variants take turns at the clock, so that a busy machine is busy for all of them.
 """
 
 import argparse
@@ -72,8 +71,26 @@ def timed(run, device: str, clock=time.perf_counter) -> float:
     return clock() - start
 
 
+def peaks(build, case, variants: list) -> dict:
+    """MiB that ``build(case, variant)()`` holds at its peak beyond what it starts with, by variant.
+
+    ``case.device`` is a GPU, whose memory PyTorch counts, or a CPU, and then each has its process.
+    """
+    measured = peak_on_gpu if case.device == "cuda" else peak_in_a_fresh_process
+    return {variant: measured(build, case, variant) for variant in variants}
+
+
+def peak_on_gpu(build, *arguments) -> float:
+    """MiB of the GPU, as :func:`peaks`."""
+    run = build(*arguments)
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    run()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
 def peak_in_a_fresh_process(build, *arguments) -> float:
-    """MiB that ``build(*arguments)()`` holds at its peak beyond what it starts with.
+    """MiB of a CPU's memory, as :func:`peaks`.
 
     ``build`` and its arguments travel to another process, so they must be of a module's top level.
     """
@@ -85,11 +102,6 @@ def peak_in_a_fresh_process(build, *arguments) -> float:
 def _peak(threads, build, *arguments):
     torch.set_num_threads(threads)
     run = build(*arguments)
-    if torch.cuda.is_initialized():
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
     ctypes.CDLL(None).malloc_trim(0)  # what was freed, but kept for later, would hide new memory
     Path("/proc/self/clear_refs").write_text(RESET_PEAK)  # it starts again from what is held now
     before = _status("VmRSS")

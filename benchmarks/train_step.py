@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.measure import append, interleaved, options, peak_in_a_fresh_process, rows_of, table
+from benchmarks.measure import append, interleaved, options, peaks, rows_of, table
 
 # measure comes first: it silences what fairseq says when it is imported
 # isort: split
@@ -130,7 +130,7 @@ def update(trainer, sample):
 
 
 def one_update(case: Case, variant: str):
-    """For the fresh process: the second update, when Adam's state is there."""
+    """The second update, when Adam's state is there."""
     run = updates(case, [variant])[variant]
     run()
     return run
@@ -143,10 +143,10 @@ def measure(case: Case, variants: list, repeats: int, memory: bool) -> list:
     interleaved(functions, 1, case.device)  # Adam's state is made in the first update
     seconds = interleaved(functions, repeats, case.device)
     del functions
-    peaks = {v: peak_in_a_fresh_process(one_update, case, v) for v in variants if memory}
+    peak_of = peaks(one_update, case, variants if memory else [])
     sizes = {"model": case.model, "tokens": tokens, "classes": case.classes, "width": ""}
     return rows_of(
-        seconds, peaks, benchmark="train_step", **sizes, dtype=case.dtype, device=case.device
+        seconds, peak_of, benchmark="train_step", **sizes, dtype=case.dtype, device=case.device
     )
 
 

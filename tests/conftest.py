@@ -24,8 +24,7 @@ def own_meters():
     """A test logs into meters of its own: fairseq keeps those of a process under their names."""
     from fairseq.logging import metrics
 
-    with metrics.aggregate(new_root=True):
-        yield
+    metrics.reset()
 
 
 @pytest.fixture(scope="session")
@@ -90,8 +89,8 @@ def trainer(built, corpus):
     """Build fairseq's trainer of one process, always with the same model, and a batch for it."""
     from fairseq.trainer import Trainer
 
-    def build(*arguments):
-        made = built(corpus.translation, *arguments)
+    def build(*arguments, data=corpus.translation):
+        made = built(data, *arguments)
         trainer = Trainer(made.cfg, made.task, made.model, made.criterion)
         trainer.reset_dummy_batch(made.sample)
         return trainer, made.sample

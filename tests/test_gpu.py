@@ -2,12 +2,17 @@
 
 import os
 import re
+from functools import partial
 
 import pytest
 import torch
 from helpers.constants import PAD, PLUGIN, RDROP, TINY_TRANSFORMER
 from helpers.launch import run
+from helpers.models import LANGUAGE_MODEL
+from helpers.sentences import CLASSES, LABELS, write_sentences
 
+from rdrop_fairseq.adaptive_head import reference_loss
+from rdrop_fairseq.losses.adaptive import adaptive_rdrop_loss
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
 from rdrop_fairseq.losses.reference import rdrop_loss
 
@@ -33,10 +38,24 @@ def linear(loss, features, weight, target, **options):
     return loss(logits, target, 5.0, 0.1, PAD, **options)
 
 
+def adaptive(loss, features, weight, target, **options):
+    """A head of 600 words and a cluster of the others, from the same features."""
+    return adaptive_rdrop_loss(
+        *(torch.cat([features, features], -1), [weight[:601], weight[601:]]),
+        *(target.clamp(max=len(weight) - 2), 5.0, PAD),
+        loss=partial(loss, **options),
+    )
+
+
 LOSSES = {
     "features": lambda f, w, t, **o: linear_rdrop_loss(f, w, None, t, 5.0, 0.1, PAD, **o),
-    "logits": lambda f, w, t, **o: linear(fused_rdrop_loss, f, w, t, **o),
-    "reference": lambda f, w, t: linear(rdrop_loss, f, w, t),
+    "logits": partial(linear, fused_rdrop_loss),
+    "adaptive": partial(adaptive, linear_rdrop_loss),
+}
+REFERENCE = {
+    "features": partial(linear, rdrop_loss),
+    "logits": partial(linear, rdrop_loss),
+    "adaptive": partial(adaptive, reference_loss),
 }
 
 
@@ -47,7 +66,7 @@ def results(loss, operands, target, autocast=None, **options):
 
 
 @pytest.mark.parametrize("kernel", ["torch", "triton"])
-@pytest.mark.parametrize("form", ["features", "logits"])
+@pytest.mark.parametrize("form", LOSSES)
 @pytest.mark.parametrize("views", [2, 3])
 @pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16", "amp fp16", "amp bf16"])
 def test_errs_no_more_than_the_reference(precision, views, form, kernel):
@@ -57,8 +76,8 @@ def test_errs_no_more_than_the_reference(precision, views, form, kernel):
     dtype = torch.float32 if half else getattr(torch, precision)
     operands, target = case(dtype, views)
     exact = [x.detach().double().requires_grad_() for x in operands]
-    gold = results(LOSSES["reference"], exact, target)
-    plain = results(LOSSES["reference"], operands, target, half)
+    gold = results(REFERENCE[form], exact, target)
+    plain = results(REFERENCE[form], operands, target, half)
     found = results(LOSSES[form], operands, target, half, kernel=kernel)
     eps = max(torch.finfo(half or dtype).eps, 1e-6)
     for one, other, truth in zip(found, plain, gold):
@@ -87,10 +106,10 @@ def test_the_host_waits_once(form):
     assert len([w for w in warned if "synchroniz" in str(w.message)]) == 1
 
 
-def trained(corpus, folder, *arguments, criterion=RDROP, updates=300):
+def trained(data, folder, *arguments, model=(*TINY_TRANSFORMER, *RDROP), updates=300):
     """The last training loss of a run by fairseq-train."""
     words = (
-        *(corpus.translation, *TINY_TRANSFORMER, *criterion, f"--user-dir={PLUGIN}"),
+        *(data, *model, f"--user-dir={PLUGIN}"),
         *("--optimizer=adam", "--lr=0.005", "--max-tokens=400", "--seed=1", "--num-workers=0"),
         *(f"--max-update={updates}", "--log-format=simple", "--log-interval=10", "--no-save"),
         *("--disable-validation", f"--save-dir={folder}", *arguments),
@@ -101,7 +120,7 @@ def trained(corpus, folder, *arguments, criterion=RDROP, updates=300):
 
 @pytest.fixture(scope="module")
 def loss_on_the_cpu(corpus, tmp_path_factory):
-    return trained(corpus, tmp_path_factory.mktemp("cpu"), "--cpu")
+    return trained(corpus.translation, tmp_path_factory.mktemp("cpu"), "--cpu")
 
 
 @pytest.mark.parametrize("precision", ["", "--fp16", "--bf16", "--amp", "--memory-efficient-fp16"])
@@ -109,20 +128,32 @@ def test_300_updates_reach_the_loss_of_the_cpu(corpus, tmp_path, loss_on_the_cpu
     if not ON_GPU and precision not in ("", "--memory-efficient-fp16"):
         pytest.skip(f"fairseq does not train with {precision} on a CPU")
     arguments = [word for word in (precision, "" if ON_GPU else "--cpu") if word]
-    found = trained(corpus, tmp_path, *arguments)
+    found = trained(corpus.translation, tmp_path, *arguments)
     assert found == pytest.approx(loss_on_the_cpu, rel=0.03)
 
 
-SIMCUT = ("--criterion=simcut_label_smoothed_cross_entropy", "--label-smoothing=0.1")
-ADDROP = (*RDROP, "--rdrop-second-view=addrop")
+SIMCUT = "--criterion=simcut_label_smoothed_cross_entropy"
+OTHERS = {
+    "simcut": (*TINY_TRANSFORMER, SIMCUT, "--label-smoothing=0.1"),
+    "addrop": (*TINY_TRANSFORMER, *RDROP, "--rdrop-second-view=addrop"),
+    "adaptive": (
+        *(*LANGUAGE_MODEL, "--tokens-per-sample=20", "--criterion=rdrop_adaptive_loss"),
+        *("--adaptive-softmax-cutoff=10,20", "--ddp-backend=legacy_ddp"),
+    ),
+    "sentences": (*CLASSES, "--reg-alpha=1", "--batch-size=8"),
+}
 
 
-@pytest.mark.parametrize("criterion", [SIMCUT, ADDROP], ids=["simcut", "addrop"])
-def test_other_methods_come_near_the_loss_of_the_cpu(corpus, tmp_path, criterion):
-    short = {"criterion": criterion, "updates": 50}
-    on_cpu = trained(corpus, tmp_path / "cpu", "--cpu", **short)
+@pytest.mark.parametrize("method", OTHERS)
+def test_other_methods_come_near_the_loss_of_the_cpu(corpus, tmp_path, method):
+    data = corpus.monolingual if method == "adaptive" else corpus.translation
+    if method == "sentences":
+        write_sentences(tmp_path, LABELS, "valid")  # which fairseq 0.12.2 loads in any case
+        data = write_sentences(tmp_path, [LABELS[n % 3] for n in range(48)])
+    short = {"model": OTHERS[method], "updates": 20}  # then other dropout masks change it by 1%
+    on_cpu = trained(data, tmp_path / "cpu", "--cpu", **short)
     half = ["--fp16"] if ON_GPU else ["--cpu", "--memory-efficient-fp16"]
-    assert trained(corpus, tmp_path / "half", *half, **short) == pytest.approx(on_cpu, rel=0.05)
+    assert trained(data, tmp_path / "half", *half, **short) == pytest.approx(on_cpu, rel=0.05)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two GPUs here")
@@ -130,5 +161,5 @@ def test_other_methods_come_near_the_loss_of_the_cpu(corpus, tmp_path, criterion
 def test_two_gpus_reach_the_loss_of_the_cpu(corpus, tmp_path, loss_on_the_cpu, backend):
     """Each with half of the tokens of an update."""
     arguments = (f"--ddp-backend={backend}", "--distributed-world-size=2", "--max-tokens=200")
-    found = trained(corpus, tmp_path, "--fp16", *arguments)
+    found = trained(corpus.translation, tmp_path, "--fp16", *arguments)
     assert found == pytest.approx(loss_on_the_cpu, rel=0.05)

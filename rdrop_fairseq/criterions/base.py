@@ -165,17 +165,18 @@ class RDropCriterion(CheckedOptions):
             )
         if reduce or len(groups) == 1:
             return RDropLoss(*map(sum, zip(*parts)))
-        order = torch.cat([group.sentences for group in groups]).argsort().to(target.device)
+        order = torch.cat([group.sentences for group in groups]).argsort()
         rows = [[v.unflatten(0, (len(g.sentences), -1)) for v in p] for p, g in zip(parts, groups)]
         return RDropLoss(*(torch.cat(values)[order].flatten() for values in zip(*rows)))
 
     def count_with_views(self, groups, target, count):
-        """How many target tokens (or sentences) have several views: of one type on every rank."""
+        """How many target tokens (or sentences) have several views."""
         if self.share == 1:
             return count
         counted = self.is_counted(target)
         many = sum(counted[g.sentences].sum() for g in groups if len(g.output) > 1)
-        return count * many / counted.sum()
+        # a number, since the log would wait each time that it looks at a tensor
+        return count * float(many / counted.sum().double())
 
     def is_counted(self, target):
         """True where a target is not padding, in the shape of the target."""

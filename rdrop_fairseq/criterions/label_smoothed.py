@@ -15,7 +15,8 @@ def token_scores(criterion: LabelSmoothedCrossEntropyCriterion, model, sample) -
     """
     net_output = model(**sample["net_input"])
     log_probs, target = criterion.get_lprobs_and_target(model, net_output, sample)
-    return log_probs[target.ne(criterion.padding_idx)]
+    places = target.ne(criterion.padding_idx).nonzero(as_tuple=True)
+    return log_probs[places]  # by a mask, the backward pass would wait for the device again
 
 
 class LabelSmoothedViewsCriterion(RDropCriterion, LabelSmoothedCrossEntropyCriterion):

@@ -12,7 +12,7 @@ from rdrop_fairseq.criterions.base import RDropCriterion
 from rdrop_fairseq.criterions.log import log_sentences
 from rdrop_fairseq.heads import SentenceHead
 from rdrop_fairseq.losses.interface import rdrop_weights
-from rdrop_fairseq.losses.sentences import classification_loss, regression_loss
+from rdrop_fairseq.losses.sentences import IGNORED, classification_loss, regression_loss
 from rdrop_fairseq.options import SENTENCES, config_class
 from rdrop_fairseq.views.choice import choose_views
 
@@ -61,10 +61,10 @@ class RDropSentencePredictionCriterion(RDropCriterion, SentencePredictionCriteri
             return loss, sample_size, {**log, "nll_loss": log["loss"], "n_labelled": sample_size}
         target = sample["target"]
         is_labelled = sentences.labelled(target, self.task)
-        ignored = target.masked_fill(~is_labelled, -100)  # by PyTorch's nll_loss
+        ignored = target.masked_fill(~is_labelled, IGNORED)
         loss, sample_size, log = super().forward_plain(model, {**sample, "target": ignored}, reduce)
         log["n_correct"] = log.pop("ncorrect")
-        return loss, sample_size, {**log, "nll_loss": log["loss"], "n_labelled": is_labelled.sum()}
+        return loss, sample_size, {**log, "nll_loss": log["loss"], "n_labelled": count(is_labelled)}
 
     def sizes(self, sample, target) -> dict:
         """As fairseq's criterion counts: numbers, in a regression of several numbers a sentence."""
@@ -106,10 +106,15 @@ class RDropSentencePredictionCriterion(RDropCriterion, SentencePredictionCriteri
             (group.output.argmax(-1) == target[group.sentences].flatten()).float().mean(0).sum()
             for group in groups
         )
-        return {"n_correct": correct, "n_labelled": is_labelled.sum()}
+        return {"n_correct": correct, "n_labelled": count(is_labelled)}
 
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:
         """Log what the parent classes log and, in training, accuracy and loss of one pass."""
         super().reduce_metrics(logging_outputs)
         log_sentences(logging_outputs)
+
+
+def count(mask: torch.Tensor) -> int:
+    """How often it is true: a number, since the log would wait at each look at a tensor."""
+    return int(mask.sum())

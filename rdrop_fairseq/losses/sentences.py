@@ -1,10 +1,14 @@
 """R-Drop of one output a sentence: classes, some of them not known, and numbers."""
 
+import torch
 from torch import Tensor
 
 from rdrop_fairseq.losses.distances import distance_loss, squared_error
 from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights
 from rdrop_fairseq.losses.reference import rdrop_loss
+
+IGNORED = -100
+"""A class that counts for nothing, in PyTorch's ``nll_loss`` too."""
 
 
 def classification_loss(
@@ -27,9 +31,11 @@ def classification_loss(
     Raises:
         ValueError: as :func:`rdrop_loss`.
     """
-    labelled = rdrop_loss(logits[:, is_labelled], target[is_labelled], alpha, weights=weights)
-    any_class = target[~is_labelled] * 0
-    others = rdrop_loss(logits[:, ~is_labelled], any_class, alpha, weights=weights.label_free())
+    # all sentences twice, since the host would wait for the device to part them
+    known = target.masked_fill(~is_labelled, IGNORED)
+    labelled = rdrop_loss(logits, known, alpha, padding_idx=IGNORED, weights=weights)
+    any_class = torch.zeros_like(target).masked_fill(is_labelled, IGNORED)
+    others = rdrop_loss(logits, any_class, alpha, padding_idx=IGNORED, weights=weights.label_free())
     return RDropLoss(
         labelled.loss + others.loss, labelled.nll_loss, labelled.kl_loss + others.kl_loss
     )

@@ -6,6 +6,8 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
+from rdrop_fairseq.transfer import to_device
+
 
 @contextlib.contextmanager
 def cut_tokens(model: torch.nn.Module, probability: float, is_cut: Tensor):
@@ -23,6 +25,7 @@ def cut_tokens(model: torch.nn.Module, probability: float, is_cut: Tensor):
     """
     with contextlib.ExitStack() as hooks:
         if probability > 0:
+            is_cut = to_device(is_cut, next(model.parameters()).device)
             for embedding, sides in embeddings(model).items():
                 hook = _cut(probability, is_cut, sides)
                 hooks.callback(embedding.register_forward_hook(hook).remove)
@@ -59,7 +62,7 @@ def _cut(probability: float, is_cut: Tensor, sides: list):
         is_token = inputs[0].ne(embedding.padding_idx)
         chance = torch.rand(is_token.shape, device=is_token.device)
         cut = (chance < probability) & is_token & ~protected(is_token)
-        cut &= is_cut.to(cut.device).unsqueeze(1)
+        cut &= is_cut.unsqueeze(1)
         return output.masked_fill(cut.unsqueeze(-1), 0)
 
     return set_to_zero

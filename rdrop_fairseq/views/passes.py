@@ -5,6 +5,7 @@ from typing import Callable, Optional
 import torch
 from torch import Tensor
 
+from rdrop_fairseq.transfer import to_device
 from rdrop_fairseq.views.cutoff import cut_tokens
 from rdrop_fairseq.views.repeat import Group, RepeatedViews, repeat_sample
 
@@ -44,13 +45,19 @@ class TwoPasses(RepeatedViews):
         """As those of the parent class."""
         first = run(sample)
         if chosen is None:
-            chosen = torch.ones(len(first), dtype=torch.bool)
-        many, one = chosen.nonzero().squeeze(1), (~chosen).nonzero().squeeze(1)
-        groups = [Group(one, first[one.to(first.device)].unsqueeze(0))] if len(one) else []
+            second = self.second(model, run, sample)
+            return [Group(slice(None), torch.stack([first, second]))]
+        many, one = (
+            to_device(mask.nonzero().squeeze(1), first.device) for mask in (chosen, ~chosen)
+        )
+        groups = [Group(one, first[one].unsqueeze(0))] if len(one) else []
         if len(many):
-            again = repeat_sample(sample, chosen.long())
-            cut = cut_tokens(model, self.cutoff, torch.ones(len(many), dtype=torch.bool))
-            with self.second_pass(model, again), cut:
-                second = run(again)
-            groups.append(Group(many, torch.stack([first[many.to(first.device)], second])))
+            second = self.second(model, run, repeat_sample(sample, chosen.long()))
+            groups.append(Group(many, torch.stack([first[many], second])))
         return groups
+
+    def second(self, model, run: Callable, sample: dict) -> Tensor:
+        """What the second pass over a sample gives."""
+        every = torch.ones(len(sample["target"]), dtype=torch.bool)
+        with self.second_pass(model, sample), cut_tokens(model, self.cutoff, every):
+            return run(sample)

@@ -5,6 +5,7 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 import torch
 from torch import Tensor
 
+from rdrop_fairseq.transfer import to_device
 from rdrop_fairseq.views.cutoff import cut_tokens, embeddings
 
 # Keys of a sample that hold one row per alignment link, not per sentence.
@@ -15,7 +16,7 @@ class Group(NamedTuple):
     """Sentences of a sample that have equally many views."""
 
     sentences: Union[slice, Tensor]
-    """Which: an index of the batch."""
+    """Which: an index of the batch, on the device of the output."""
     output: Tensor
     """``(M, b, T, ...)``, what the model's head gives for each view of them."""
 
@@ -61,7 +62,12 @@ class RepeatedViews:
         many, one = chosen.nonzero().squeeze(1), (~chosen).nonzero().squeeze(1)
         rows_of_many = first[many] + torch.arange(self.num_views).unsqueeze(1)
         places = [(many, rows_of_many), (one, first[one].unsqueeze(0))]
-        return [Group(where, rows[row.to(rows.device)]) for where, row in places if len(where)]
+        on_device = [
+            [to_device(index, rows.device) for index in of_group]
+            for of_group in places
+            if len(of_group[0])
+        ]
+        return [Group(sentences, rows[of_views]) for sentences, of_views in on_device]
 
 
 def choose_sentences(batch_size: int, share: float) -> Optional[Tensor]:
@@ -93,7 +99,10 @@ def repeat_sample(sample: dict, repeats: Union[int, Tensor] = 2) -> dict:
         ``(B * M, ...)``, also inside dicts, lists and tuples. All else is the same object:
         ``None``, numbers (``ntokens`` stays that of one view), tensors of another length.
     """
-    return _repeat_rows(sample, sample["target"].size(0), repeats)
+    target = sample["target"]
+    if isinstance(repeats, Tensor):
+        repeats = to_device(torch.arange(len(target)).repeat_interleave(repeats), target.device)
+    return _repeat_rows(sample, len(target), repeats)
 
 
 def split_views(rows: Tensor, num_views: int = 2) -> Tensor:
@@ -102,13 +111,13 @@ def split_views(rows: Tensor, num_views: int = 2) -> Tensor:
 
 
 def _repeat_rows(value: Any, batch_size: int, repeats: Union[int, Tensor]) -> Any:
+    """``repeats`` is a number of copies, or which rows there are in the result."""
     if isinstance(value, Tensor):
         if value.dim() == 0 or value.size(0) != batch_size:
             return value
         if isinstance(repeats, int):
             return value.repeat_interleave(repeats, dim=0)
-        total = int(repeats.sum())
-        return value.repeat_interleave(repeats.to(value.device), dim=0, output_size=total)
+        return value[repeats.to(value.device)]
     if isinstance(value, dict):
         repeated = {
             key: item if key in NOT_BATCH_FIRST else _repeat_rows(item, batch_size, repeats)

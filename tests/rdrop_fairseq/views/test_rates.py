@@ -55,7 +55,7 @@ def test_the_views_are_two_passes_by_hand(transformer, second_rate, cutoff, shar
     with cut_tokens(model, cutoff, torch.ones(int(chosen.sum()), dtype=torch.bool)):
         second = run(repeat_sample(sample, chosen.long()))
     many = groups[-1]
-    assert torch.equal(many.sentences, chosen.nonzero().squeeze(1))
+    assert torch.equal(torch.arange(size)[many.sentences], chosen.nonzero().squeeze(1))
     assert torch.equal(many.output, torch.stack([first[chosen], second]))
     assert len(groups) == 1 + share
     if share:
