@@ -133,9 +133,14 @@ def test_300_updates_reach_the_loss_of_the_cpu(corpus, tmp_path, loss_on_the_cpu
 
 
 SIMCUT = "--criterion=simcut_label_smoothed_cross_entropy"
+ADDROP = "--criterion=addrop_label_smoothed_cross_entropy"
 OTHERS = {
     "simcut": (*TINY_TRANSFORMER, SIMCUT, "--label-smoothing=0.1"),
-    "addrop": (*TINY_TRANSFORMER, *RDROP, "--rdrop-second-view=addrop"),
+    "second view": (*TINY_TRANSFORMER, *RDROP, "--rdrop-second-view=addrop"),
+    "addrop": (*TINY_TRANSFORMER, ADDROP, "--no-cross-tuning"),
+    "addrop, attention": (
+        *(*TINY_TRANSFORMER, ADDROP, "--no-cross-tuning", "--addrop-attribution=attention"),
+    ),
     "adaptive": (
         *(*LANGUAGE_MODEL, "--tokens-per-sample=20", "--criterion=rdrop_adaptive_loss"),
         *("--adaptive-softmax-cutoff=10,20", "--ddp-backend=legacy_ddp"),

@@ -81,12 +81,19 @@ class ADDropCriterion(CheckedOptions):
 
 
 def share_of(masks: list, device: torch.device) -> Tensor:
-    """The share of the keys, over all queries, heads and layers, that masks drop.
+    """The share of the keys, over the queries of all heads and layers, that masks drop.
+
+    A query whose keys all have one attribution does not count. It has no influence, as padding or
+    all but the first token in the last layer of a classifier; so its keys are all candidates, and
+    it does not matter what it loses.
 
     Without a mask, where LayerDrop left out the layers, a tensor too: ranks must log one type.
     """
     keys, dropped = torch.zeros(2, dtype=torch.long, device=device)
     for mask in masks:
-        keys = keys + mask.is_key.expand_as(mask.dropped).sum()
-        dropped = dropped + mask.dropped.sum()
+        attributions, is_key = torch.broadcast_tensors(mask.attributions, mask.is_key)
+        highest = attributions.masked_fill(~is_key, -torch.inf).amax(-1, keepdim=True)
+        is_counted = is_key & (is_key & (attributions < highest)).any(-1, keepdim=True)
+        keys = keys + is_counted.sum()
+        dropped = dropped + (mask.dropped & is_counted).sum()
     return dropped / keys.clamp(min=1)

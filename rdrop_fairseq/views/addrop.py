@@ -81,6 +81,8 @@ class AttentionDrop:
         if self.attribution == "attention":
             with torch.no_grad(), recorded(layers) as seen:
                 scores()
+            # older versions of PyTorch would use weights that were cast without a gradient again
+            torch.clear_autocast_cache()
             return seen
         state = utils.get_rng_state()
         with torch.enable_grad(), recorded(layers) as seen:
@@ -103,9 +105,11 @@ class AttentionDrop:
 
         later = utils.get_rng_state()
         utils.set_rng_state(state)
-        with torch.enable_grad(), recorded([layer], scale) as seen:
-            target = scores().gather(-1, labels).float().sum()
-        utils.set_rng_state(later)
+        try:
+            with torch.enable_grad(), recorded([layer], scale) as seen:
+                target = scores().gather(-1, labels).float().sum()
+        finally:
+            utils.set_rng_state(later)
         return gradients(target, [seen[layer]])[0]
 
     def layers(self, model: torch.nn.Module) -> list:

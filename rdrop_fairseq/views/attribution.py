@@ -34,20 +34,30 @@ def attention_mask(
         gets a gradient.
 
     Raises:
-        ValueError: ``p`` or ``q`` lies outside [0, 1].
+        ValueError: ``p`` or ``q`` lies outside [0, 1], or the target was not computed from this
+            ``attention``.
     """
-    (attributions,) = gradients(target, [attention], retain_graph=True)
+    attributions = None
+    if target.requires_grad and attention.requires_grad:
+        (attributions,) = torch.autograd.grad(
+            target, [attention], retain_graph=True, allow_unused=True
+        )
+    if attributions is None:
+        raise ValueError(
+            "the target was not computed from this attention, so it has no gradient: give the "
+            "probabilities that the model multiplies its values by, not a copy or a mean of them"
+        )
     return kept_positions(attributions, p, q, is_key)
 
 
-def gradients(target: Tensor, attentions: list, retain_graph: bool = False) -> list:
+def gradients(target: Tensor, attentions: list) -> list:
     """Gradient attribution: ``dt/dA`` for each of some attentions, zero where t does not depend.
 
     Nothing but the way from the target to the attentions is computed.
     """
     if not attentions:  # LayerDrop left out every layer
         return []
-    found = torch.autograd.grad(target, attentions, retain_graph=retain_graph, allow_unused=True)
+    found = torch.autograd.grad(target, attentions, allow_unused=True)
     return [torch.zeros_like(a) if g is None else g for a, g in zip(attentions, found)]
 
 

@@ -74,7 +74,8 @@ def attention_maps(args) -> tuple:
     with drop.dropped(model, scores) as masks, torch.no_grad():
         scores()
     maps = []
-    for number, attention, mask in zip(drop.numbers or range(len(layers)), seen.values(), masks):
+    numbers = sorted(drop.numbers or range(len(layers)))  # as the layers run
+    for number, attention, mask in zip(numbers, seen.values(), masks):
         among = candidates(mask.attributions, drop.p, mask.is_key)
         title = f"layer {number}, head {head}"
         maps.append(Map(title, attention[head].detach(), among[0, head], mask.dropped[0, head]))

@@ -13,9 +13,11 @@ from helpers.criteria import logged, plain_criterion
 from helpers.launch import fork
 from helpers.models import LANGUAGE_MODEL, TRANSLATION
 from helpers.trained import trained
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rdrop_fairseq.criterions.addrop import share_of
-from rdrop_fairseq.views.addrop import AttributedViews
+from rdrop_fairseq.heads import whole_model
+from rdrop_fairseq.views.addrop import AttributedViews, LayerMask
 from rdrop_fairseq.views.attention import recorded
 
 ADDROP = ("--criterion=addrop_label_smoothed_cross_entropy", "--label-smoothing=0.1")
@@ -128,6 +130,79 @@ def test_the_loss_is_the_parents_with_logits_at_minus_infinity(kind, name):
     assert 0 < logged(setup.criterion, log)["addrop_share"] < 0.5
     for mine, others in zip(flat(setup.sample), flat(before)):
         assert torch.equal(mine, others) if torch.is_tensor(mine) else mine == others
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_pass_of_a_plain_epoch_is_the_parents_to_the_last_digit(kind, name):
+    setup = kind(name)
+    setup.criterion.set_epoch(1)
+    passes = []
+    for criterion in (setup.criterion, parent(setup)):
+        torch.manual_seed(4)
+        passes.append((*criterion(setup.model.train(), setup.sample), torch.get_rng_state()))
+    (loss, size, log, drawn), (expected, expected_size, expected_log, expected_drawn) = passes
+    assert torch.equal(loss, expected) and torch.equal(drawn, expected_drawn)
+    assert (size, log) == (expected_size, {**expected_log, "addrop_share": 0})
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_logged_share_is_of_queries_with_influence(kind, name):
+    """With q of 1 that of the candidates: of 2, 3 or 4 keys 1, 1 or 2 with p of 0.3."""
+    setup = kind(name, ALWAYS, *NO_DROPOUT, "--addrop-p=0.3", "--addrop-q=1")
+    log = masks_of(setup)[1][2]
+    assert 0.3 <= logged(setup.criterion, log)["addrop_share"] <= 0.5
+
+
+def test_a_query_without_influence_does_not_count_in_the_share():
+    attributions = torch.tensor([[3.0, 1.0, 2.0, 9.0], [0.0, 0.0, 0.0, 9.0]])
+    is_key = torch.tensor([[True, True, True, False]])
+    dropped = torch.tensor([[True, False, False, False], [True, True, False, False]])
+    mask = LayerMask(attributions, is_key, dropped)
+    assert share_of([mask], torch.device("cpu")).item() == pytest.approx(1 / 3)
+
+
+class ProductShapes(TorchDispatchMode):
+    """Gathers the shapes that matrix products give."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if function in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
+            self.found.add(tuple(sorted(result.shape)))
+        return result
+
+
+def test_no_gradient_of_a_weight_is_computed_for_the_attribution(kind):
+    setup = kind("translation")
+    layers = setup.criterion.attention_drop.layers(setup.model.train())
+    weights = {tuple(sorted(p.shape)) for p in setup.model.parameters() if p.dim() == 2}
+    with recorded(layers) as seen:
+        target = setup.criterion.scores(setup.model, setup.sample).sum()
+    with ProductShapes() as of_attribution:
+        torch.autograd.grad(target, list(seen.values()), retain_graph=True)
+    with ProductShapes() as of_training:
+        target.backward()
+    assert of_attribution.found and not of_attribution.found & weights
+    assert of_training.found & weights
+
+
+def test_random_numbers_go_on_where_they_were_after_an_exception(kind):
+    setup = kind("translation", "--addrop-attribution=integrated", "--addrop-steps=2")
+    drop, states = setup.criterion.attention_drop, []
+
+    def scores():
+        if states:
+            raise MemoryError
+        found = setup.criterion.scores(setup.model, setup.sample)
+        states.append(torch.get_rng_state())
+        return found
+
+    with pytest.raises(MemoryError):
+        drop.attributions(drop.layers(setup.model.train()), scores)
+    assert torch.equal(torch.get_rng_state(), states[0])
 
 
 def renormalised(attention, dropped):
@@ -347,6 +422,22 @@ def test_xformers_are_refused(kind):
     setup.model.encoder.layers[0].self_attn.use_xformers = True
     with pytest.raises(NotImplementedError, match="train without --encoder-xformers-att-config$"):
         setup.criterion(setup.model.train(), setup.sample)
+
+
+def test_layers_that_share_their_attention_are_refused(built, corpus):
+    setup = built(corpus.translation, *TINY_TRANSFORMER, "--encoder-layers=2", *ADDROP, ALWAYS)
+    first, second = setup.model.encoder.layers
+    second.self_attn = first.self_attn
+    with pytest.raises(NotImplementedError, match="that do not share their attention$"):
+        setup.criterion(setup.model.train(), setup.sample)
+
+
+def test_sharded_weights_are_refused():
+    class FullyShardedDataParallel(torch.nn.Module):
+        pass
+
+    with pytest.raises(NotImplementedError, match="fully_sharded does not give: train with ano"):
+        whole_model(FullyShardedDataParallel())
 
 
 def test_a_language_model_has_no_encoder(kind):

@@ -211,11 +211,26 @@ def test_the_mask_for_any_model_is_that_of_its_gradient(attended):
     torch.manual_seed(7)
     kept = attention_mask(attentions[0], target, 0.5, 0.5, is_key)
     torch.manual_seed(7)
-    expected = kept_positions(gradients(target, [attentions[0]], True)[0], 0.5, 0.5, is_key)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    expected = kept_positions(gradients(target, [attentions[0]])[0], 0.5, 0.5, is_key)
     assert torch.equal(kept, expected)
     assert not kept.all()
-    assert all(parameter.grad is None for parameter in model.parameters())
-    target.backward()  # the graph is still there
+
+
+def test_the_graph_is_still_there_for_another_mask(attended):
+    _, _, _, attentions, target = attended
+    attention_mask(attentions[0], target, 0.5, 0.5)
+    target.backward()
+
+
+def test_a_copy_of_the_attention_is_refused():
+    """As PyTorch's attention returns it, which its output does not depend on."""
+    layer = torch.nn.MultiheadAttention(4, 2, batch_first=True)
+    x = torch.randn(1, 3, 4)
+    output, attention = layer(x, x, x, average_attn_weights=False)
+    for weights in (attention, attention.detach()):
+        with pytest.raises(ValueError, match="not a copy or a mean of them$"):
+            attention_mask(weights, output.sum(), 0.5, 0.5)
 
 
 def test_an_attention_without_influence_has_attribution_zero():

@@ -51,6 +51,13 @@ def test_the_maps_are_of_the_words_of_the_sentence(checkpoint, corpus, kind):
         torch.testing.assert_close(panel.attention.sum(-1), torch.ones(len(queries)))
 
 
+def test_layers_named_in_another_order_keep_their_numbers(checkpoint, corpus):
+    both = maps_of(checkpoint, corpus, addrop_layers="1,0")[2]
+    assert [panel.title for panel in both] == ["layer 0, head 1", "layer 1, head 1"]
+    (first,) = maps_of(checkpoint, corpus, addrop_layers="0")[2]
+    assert torch.equal(both[0].attention, first.attention)
+
+
 def test_a_picture_from_the_command_line(checkpoint, corpus, tmp_path):
     picture = tmp_path / "attention.png"
     words = [str(checkpoint), str(corpus.translation), f"--out={picture}", "--sentence=2"]
