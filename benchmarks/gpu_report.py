@@ -14,6 +14,7 @@ from rdrop_tools.atomic import atomic_file
 
 HERE = Path(__file__).parent
 SECTION = re.compile(r"(?<=<!-- gpu: begin -->\n).*?(?=<!-- gpu: end -->)", re.DOTALL)
+UPDATES = re.compile(r'"train_num_updates": "(\d+)"')
 BASES = {
     "loss_head": ["fairseq's R-Drop", "plain, 2N rows", "three matrix products"],
     "train_step": ["fairseq's R-Drop", "plain, doubled batch", "plain"],
@@ -53,14 +54,23 @@ def fitting(rows: list) -> str:
 
 
 def scores(logs: Path) -> str:
-    """What evaluate.sh printed for each training of Multi30k."""
-    lines = [
-        f"- `{log.stem.removesuffix('-score')}`: {line.strip()}"
-        for log in sorted(logs.glob("multi30k*-score.log"))
-        for line in log.read_text().splitlines()
-        if "BLEU" in line
-    ]
+    """What evaluate.sh printed for each training of Multi30k, and how far that came."""
+    lines = []
+    for log in sorted(logs.glob("multi30k*-score.log")):
+        name = log.stem.removesuffix("-score")
+        found = [line.strip() for line in log.read_text().splitlines() if "BLEU" in line]
+        lines += [f"- `{name}`{length_of(logs / f'{name}.log')}: {line}" for line in found]
     return "\n".join(lines)
+
+
+def length_of(log: Path) -> str:
+    """How many updates a training made, and whether its time ended it."""
+    text = log.read_text() if log.exists() else ""
+    updates = UPDATES.findall(text)
+    if not updates:
+        return ""
+    ended = ", ended by its time limit" if "due to cumulative training time" in text else ""
+    return f" ({updates[-1]} updates{ended})"
 
 
 def report(rows: list, logs: Path) -> str:

@@ -105,12 +105,12 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     case = Case(args.model, args.classes, args.start, args.dtype, args.device)
-    rows = [measure(case, name, args.memory, args.precision) for name in args.variants]
     print(f"{case.model}, V = {case.classes}, {case.dtype}, {args.memory} MiB\n")
     print("| variant | target tokens that fit |\n| --- | ---: |")
-    for row in rows:
-        print(f"| {row['variant']} | {row['tokens']:,} |")
-    append(args.csv, rows)
+    for name in args.variants:
+        row = measure(case, name, args.memory, args.precision)
+        print(f"| {name} | {row['tokens']:,} |", flush=True)
+        append(args.csv, [row])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import argparse
 import csv
 import ctypes
 import functools
+import gc
 import logging
 import math
 import multiprocessing
@@ -83,6 +84,7 @@ def peaks(build, case, variants: list) -> dict:
 def peak_on_gpu(build, *arguments) -> float:
     """MiB of the GPU, as :func:`peaks`."""
     run = build(*arguments)
+    gc.collect()  # of what was measured before
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     run()

@@ -2,16 +2,19 @@
 
 import os
 import re
+import warnings
 from functools import partial
 
 import pytest
 import torch
-from helpers.constants import PAD, PLUGIN, RDROP, TINY_TRANSFORMER
+from helpers.constants import PAD, PLAIN, PLUGIN, RDROP, TINY_TRANSFORMER
 from helpers.launch import run
 from helpers.models import LANGUAGE_MODEL
 from helpers.sentences import CLASSES, LABELS, write_sentences
+from helpers.waiting import Waits
 
 from rdrop_fairseq.adaptive_head import reference_loss
+from rdrop_fairseq.losses import backward
 from rdrop_fairseq.losses.adaptive import adaptive_rdrop_loss
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
 from rdrop_fairseq.losses.reference import rdrop_loss
@@ -106,10 +109,47 @@ def test_the_host_waits_once(form):
     assert len([w for w in warned if "synchroniz" in str(w.message)]) == 1
 
 
+def waits_of_an_update(built, data, *arguments):
+    """How often the host waits for the device in the second update."""
+    from fairseq.trainer import Trainer
+
+    made = built(data, *TINY_TRANSFORMER, *arguments)
+    made.cfg.common.cpu = not ON_GPU
+    trainer = Trainer(made.cfg, made.task, made.model, made.criterion)
+    trainer.begin_epoch(1)
+    trainer.train_step([made.sample])
+    if not ON_GPU:
+        with Waits() as waits:
+            trainer.train_step([made.sample])
+        return len(waits.found)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            trainer.train_step([made.sample])
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return len([w for w in warned if "synchroniz" in str(w.message)])
+
+
+# The KL, which the log reads, is one more.
+MORE_WAITS = {"": 2, "--rdrop-views=3": 2, "--view-cutoff=0.1": 2, "--rdrop-share=0.5": 4}
+
+
+@pytest.mark.parametrize("option", MORE_WAITS)
+def test_an_update_waits_as_often_as_was_counted_on_a_cpu(built, corpus, option, monkeypatch):
+    if not ON_GPU:  # where the host may look at the factor
+        monkeypatch.setattr(backward, "_is_known_to_be_one", lambda factor: False)
+    plain = waits_of_an_update(built, corpus.translation, *PLAIN)
+    words = [option] if option else []
+    found = waits_of_an_update(built, corpus.translation, *RDROP, *words)
+    assert plain > 0 and found <= plain + MORE_WAITS[option]
+
+
 def trained(data, folder, *arguments, model=(*TINY_TRANSFORMER, *RDROP), updates=300):
     """The last training loss of a run by fairseq-train."""
     words = (
-        *(data, *model, f"--user-dir={PLUGIN}"),
+        *(data, *model, f"--user-dir={PLUGIN}", "--distributed-world-size=1"),
         *("--optimizer=adam", "--lr=0.005", "--max-tokens=400", "--seed=1", "--num-workers=0"),
         *(f"--max-update={updates}", "--log-format=simple", "--log-interval=10", "--no-save"),
         *("--disable-validation", f"--save-dir={folder}", *arguments),

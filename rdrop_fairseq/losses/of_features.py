@@ -91,6 +91,7 @@ def _by_chunk(features, weight, bias, plan: Plan, token_factor: Optional[Tensor]
             tokens_here = plan.target[chunk], coefficients, losses[:, chunk], factor
             gradient = elementwise(by_view, *tokens_here, products)
             _add_to(gradients, chunk, products, gradient, inputs)
+            del logits, by_view, gradient  # or the next chunk is made before this one is gone
     return losses, gradients
 
 

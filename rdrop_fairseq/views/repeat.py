@@ -92,7 +92,7 @@ def repeat_sample(sample: dict, repeats: Union[int, Tensor] = 2) -> dict:
 
     Args:
         sample: what a fairseq task's data set collates. It is not changed.
-        repeats: how many copies of each sentence, or ``(B,)`` of numbers of copies.
+        repeats: how many copies of each sentence, or ``(B,)`` of numbers of copies, on the host.
 
     Returns:
         A new sample in which every tensor whose first dimension is the batch, ``(B, ...)``, is

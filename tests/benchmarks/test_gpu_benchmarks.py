@@ -49,13 +49,20 @@ def test_the_report_has_the_last_rows_of_each_case(tmp_path):
         writer.writeheader()
         writer.writerows(made)
     (tmp_path / "multi30k--baseline-score.log").write_text("noise\nBLEU 33.1\n")
+    (tmp_path / "multi30k--baseline.log").write_text(
+        '"train_num_updates": "9"\n"train_num_updates": "10"\n'
+        "Stopping training due to cumulative training time of 1 > stop_time_hours: 0.06 hour(s)\n"
+    )
+    (tmp_path / "multi30k--alpha-score.log").write_text("BLEU 33.2\n")
     gpu_report.main([f"--csv={results}", f"--logs={tmp_path}", f"--readme={readme}"])
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("<!-- gpu: end -->\nafter\n")
     assert "| fused from features | 1.250 | 2.000 | 3.000 | 7 | 1.25 |" in text
     assert "old" not in text and "9.000" not in text
     assert "Another GPU" not in text and "8.000" not in text
-    assert "4321" in text and "- `multi30k--baseline`: BLEU 33.1" in text
+    limit = "ended by its time limit"
+    assert "4321" in text and f"- `multi30k--baseline` (10 updates, {limit}): BLEU 33.1" in text
+    assert "- `multi30k--alpha`: BLEU 33.2" in text
 
 
 def test_without_rows_the_readme_stays(tmp_path, capsys):
@@ -84,6 +91,7 @@ def test_the_whole_command_on_the_cpu(tmp_path, shared_data):
     (section,) = gpu_report.SECTION.findall(report)
     for part in ("loss_head: ", "train_step: ", "largest_batch: ", "multi30k--alpha", "BLEU"):
         assert part in section
+    assert "`multi30k--baseline` (4 updates): " in section
     assert (REPOSITORY / "benchmarks" / "results.csv").read_text() == before
 
 

@@ -22,10 +22,13 @@ ALWAYS = {
     aten.unique_consecutive.default: "unique",
 }
 INDEXING = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}
-NEW = {torch.arange, torch.full, torch.ones, torch.rand, torch.randperm, torch.zeros}
-# From numbers that the host has.
-NEW |= {torch.tensor, torch.as_tensor, torch.from_numpy}
+NEW = {
+    *(torch.arange, torch.empty, torch.eye, torch.full, torch.linspace, torch.ones, torch.zeros),
+    *(torch.rand, torch.randint, torch.randn, torch.randperm),
+    *(torch.tensor, torch.as_tensor, torch.from_numpy),  # from numbers that the host has
+}
 TO_THE_DEVICE = {torch.Tensor.to, torch.Tensor.type_as, torch.Tensor.cuda}
+TO_THE_HOST = {torch.Tensor.tolist, torch.Tensor.cpu, torch.Tensor.numpy}
 
 
 class Waits(TorchDispatchMode):
@@ -83,7 +86,7 @@ class Waits(TorchDispatchMode):
 
 
 class _Calls(TorchFunctionMode):
-    """What no operator shows: new tensors, copies to the device, and ``tolist``."""
+    """What no operator shows: new tensors, and copies to the device and to the host."""
 
     def __init__(self, waits: Waits):
         super().__init__()
@@ -99,8 +102,9 @@ class _Calls(TorchFunctionMode):
             if not kwargs.get("non_blocking"):
                 self.waits.add(function.__name__)
             return self.waits.on_device(result)
+        of_list = function is torch.Tensor.__getitem__ and isinstance(args[1], list)
         if function is torch.Tensor.new_tensor or (
-            function is torch.Tensor.tolist and not from_host
+            (function in TO_THE_HOST or of_list) and not from_host
         ):
             self.waits.add(function.__name__)
         return result

@@ -1,5 +1,6 @@
 """The three products of a head in half precision, tried on a CPU as they are made on a GPU."""
 
+import weakref
 from functools import partial
 
 import pytest
@@ -141,6 +142,22 @@ def test_autocast_multiplies_in_its_type(half_products):
         found = results(linear_rdrop_loss, case[:3], case[3])
     wide = results(linear_rdrop_loss, case[:3], case[3])
     assert not torch.equal(found["weight"], wide["weight"])
+
+
+def test_the_logits_of_a_chunk_are_gone_before_the_next_are_made(half_products, monkeypatch):
+    made = []
+
+    class Watched(HalfProducts):
+        def logits(self, inputs):
+            assert not any(logits() is not None for logits in made)
+            logits = super().logits(inputs)
+            made.append(weakref.ref(logits))
+            return logits
+
+    monkeypatch.setattr(of_features, "products_for", lambda *arguments: Watched(*arguments))
+    case = random_case(2, 7, 8, 11, True, torch.bfloat16)
+    linear_rdrop_loss(*case, chunk_size=2)
+    assert len(made) == 4
 
 
 def test_backward_after_autocast_walks_again_in_its_type(half_products, monkeypatch):
