@@ -1,7 +1,7 @@
 """Draw a heat map of AD-DROP's p and q from finished trainings, as in its paper, to a picture.
 
 The runs are folders whose names end in pP-qQ-seedN, each with a train.log. A cell is the best
-validation value of each run, the mean over the seeds, with their number where it is not one.
+validation value of each run, the mean over the seeds.
 """
 
 import argparse
@@ -36,24 +36,30 @@ def read_grid(folder, metric: str, lowest: bool = False) -> dict:
 
 
 def draw(grid: dict, metric: str):
-    """Return a figure of a grid, p from left to right and q from below to above."""
+    """Return a figure of a grid, p from left to right and q from below to above.
+
+    It says how many seeds there are: once, or in each cell where they differ.
+    """
     columns, rows = (sorted({place[side] for place in grid}) for side in (0, 1))
     mean = {place: sum(values) / len(values) for place, values in grid.items()}
     cells = [[mean.get((p, q), float("nan")) for p in columns] for q in rows]
     size = 2.2 + 0.75 * len(columns), 1.6 + 0.6 * len(rows)
     figure, axis = pyplot().subplots(figsize=size, layout="constrained")
     image = axis.imshow(cells, origin="lower", cmap="Blues", aspect="auto")
+    seeds = {place: len(values) for place, values in grid.items()}
+    everywhere = max(seeds.values()) if len(set(seeds.values())) == 1 else 1
     middle = (min(mean.values()) + max(mean.values())) / 2
     for (p, q), value in mean.items():
-        seeds = f"\n({len(grid[p, q])} seeds)" if len(grid[p, q]) > 1 else ""
+        here = f"\n({seeds[p, q]} seeds)" if seeds[p, q] > everywhere else ""
         colour = "white" if value > middle else "black"
         place = columns.index(p), rows.index(q)
-        axis.text(*place, f"{value:.4g}{seeds}", ha="center", va="center", color=colour, size=8)
+        axis.text(*place, f"{value:.4g}{here}", ha="center", va="center", color=colour, size=8)
     axis.set_xticks(range(len(columns)), columns)
     axis.set_yticks(range(len(rows)), rows)
     axis.set_xlabel("p, share of candidates")
     axis.set_ylabel("q, probability of a drop")
-    figure.colorbar(image, label=f"best validation {metric}")
+    mean_of = f", mean of {everywhere} seeds" if everywhere > 1 else ""
+    figure.colorbar(image, label=f"best validation {metric}{mean_of}")
     return figure
 
 

@@ -36,6 +36,9 @@ def test_the_picture_says_the_means(runs, tmp_path):
     figure = program.draw(program.read_grid(runs, "accuracy"), "accuracy")
     axis = figure.axes[0]
     assert sorted(text.get_text() for text in axis.texts) == ["40", "65.75\n(2 seeds)"]
+    same = program.draw({(0.1, 0.3): [1, 2], (0.9, 0.3): [3, 4]}, "accuracy")
+    assert sorted(text.get_text() for text in same.axes[0].texts) == ["1.5", "3.5"]
+    assert same.axes[1].get_ylabel() == "best validation accuracy, mean of 2 seeds"
     program.main([str(runs), f"--out={tmp_path / 'grid.png'}"])
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
 
