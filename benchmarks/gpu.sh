@@ -15,19 +15,25 @@ Usage: bash benchmarks/gpu.sh [OPTIONS]
 
 In the activated environment, runs the tests marked gpu, times the loss head and whole updates in fp16
 and bf16, finds how many tokens fit, and trains Multi30k plain and with R-Drop: at most 25 minutes on
-one GPU, without a network. Where a command may not take so long, --only does it in parts. Rows go to
-benchmarks/results.csv, the tables to the section "On a GPU" of benchmarks/README.md.
+one GPU, without a network. Rows go to benchmarks/results.csv, the tables to the section "On a GPU" of
+benchmarks/README.md, which are files of the checkout.
+
+In a job with a time limit, one part at a time by --only: tests (3 minutes at most), loss_head (5),
+train_step (5), largest_batch (3), multi30k (11).
 
 $(describe_options)
 END
 }
 
-option only STEPS '' "make only the steps whose names begin so, such as loss_head or multi30k (all)"
-flag tiny "try this script on the CPU, in tiny sizes: rows and tables go to --out alone"
-option multi30k DIR "$repository/../shared/data/multi30k" "folder with the archives of Multi30k"
+option only PREFIX '' "make only the steps whose names begin so (every step)"
+flag tiny "try this script on the CPU, in tiny sizes, minutes: rows and tables go to --out alone"
+option multi30k DIR "$repository/../shared/data/multi30k" \
+    "folder with {train,val,test_2016_flickr}.{en,de}.gz of Multi30k"
 option out DIR "$repository/runs/gpu" "where the logs of the steps and the trained models go"
 parse_options "$@"
-[ -n "$multi30k" ] || refuse "--multi30k needs a folder"
+if [[ multi30k-prepare = "$only"* && ! -d $multi30k ]]; then
+    refuse "--multi30k: there is no folder '$multi30k' with Multi30k"
+fi
 [ -n "$out" ] || refuse "--out needs a folder"
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
@@ -59,12 +65,13 @@ elif ! python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; t
     exit 1
 fi
 
-failed=()
+made=0 failed=()
 # step NAME SECONDS COMMAND...: its output in a log; what fails or takes too long stops no other step.
 step() {
     local name=$1 seconds=$2 begin=$SECONDS
     shift 2
     [[ $name = "$only"* ]] || return 0
+    made=$((made + 1))
     if timeout --kill-after 5 $((seconds * slower)) "$@" >"$out/$name.log" 2>&1; then
         echo "==> $name: done in $((SECONDS - begin)) s"
     else
@@ -125,6 +132,7 @@ for criterion in --baseline '--alpha 1'; do
     step "$name-score" 40 bash -c 'translate "$@"' _ evaluate "$name" "${search[@]}"
 done
 
+[ "$made" -gt 0 ] || refuse "no step begins with '$only'"
 # It may have no rows yet.
 python benchmarks/gpu_report.py --csv "$csv" --device "$device" --logs "$out" --readme "$report" ||
     [ -n "$only" ] || failed+=(report)

@@ -1,7 +1,9 @@
 """What the README tells a user to type, say and expect is so."""
 
 import dataclasses
+import math
 import re
+import shlex
 
 import pytest
 import torch
@@ -23,8 +25,8 @@ DEFAULTS = {option.name: option.default for option in OPTIONS}
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
-def code_blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def code_blocks(language, text=README):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def test_the_plain_pytorch_example_runs():
@@ -69,34 +71,49 @@ def test_the_section_on_simcut_has_its_options_and_defaults():
     assert {option.name for option in SIMCUT} <= {field.name for field in fields}
 
 
-def test_the_section_on_addrop_has_its_options_and_a_command_for_fairseq_train():
+def test_the_section_on_addrop_has_commands_for_fairseq_train():
     from fairseq import options
 
     (section,) = re.findall(r"^### AD-DROP\n(.*?)^### ", README, re.MULTILINE | re.DOTALL)
-    assert all(f"`{option.flag}`" in section for option in ADDROP)
-    (command,) = re.findall(r"^fairseq-train \.\.\. (.*?)\n```", section, re.MULTILINE | re.DOTALL)
-    command = command.replace('"$(python -m rdrop_fairseq)"', str(REPOSITORY / "rdrop_fairseq"))
-    words = command.replace("\\\n", " ").split()
-    arguments = options.parse_args_and_arch(
-        options.get_training_parser(), ["data-bin", "--arch=transformer_iwslt_de_en", *words]
-    )
-    assert (arguments.addrop_p, arguments.addrop_q) == (0.6, 0.1)
+    assert all(option.flag.startswith("--addrop") or option.flag in section for option in ADDROP)
+    (block,) = (block for block in code_blocks("bash", section) if "fairseq-train" in block)
+    block = block.replace('"$(python -m rdrop_fairseq)"', str(REPOSITORY / "rdrop_fairseq"))
+    commands = re.split(r"^fairseq-train \.\.\. ", block.replace("\\\n", " "), flags=re.MULTILINE)
+    parsed = []
+    for command, arch in zip(commands[1:], ["transformer", "transformer_lm", "roberta_base"]):
+        words = ["data-bin", f"--arch={arch}", *shlex.split(command, comments=True)]
+        parsed.append(options.parse_args_and_arch(options.get_training_parser(), words))
+    assert [(one.task, one.addrop_attention) for one in parsed] == [
+        ("translation", "encoder"),
+        ("language_modeling", "decoder"),
+        ("sentence_prediction", "encoder"),
+    ]
 
 
 def test_the_example_of_addrop_without_fairseq_runs():
     (example,) = (block for block in code_blocks("python") if "attention_mask" in block)
     torch.manual_seed(1)
 
-    def model(x, logits_mask=0):
-        attention = (x @ x.transpose(1, 2) + logits_mask).softmax(-1)
-        return (attention @ x).mean(1), attention
+    table = torch.randn(9, 3, requires_grad=True)
 
-    names = {"model": model, "batch": torch.randn(2, 5, 3, requires_grad=True)}
-    names["is_key"] = (torch.arange(5) < torch.tensor([[5], [3]]))[:, None]
+    def model(batch, masks=(None, None)):
+        x, attentions = table[batch][:, None], []
+        for mask in masks:
+            scores = (x @ x.mT).masked_fill(~batch.ne(0)[:, None, None], -math.inf)
+            if mask is not None:
+                scores = scores.masked_fill(~mask, -math.inf)
+            attentions.append(scores.softmax(-1))
+            x = attentions[-1] @ x
+        return x[:, 0].mean(1), attentions
+
+    batch = torch.tensor([[1, 2, 3, 4, 5], [6, 7, 8, 0, 0]])
+    names = {"model": model, "batch": batch, "padding": 0, "labels": torch.tensor([0, 2])}
+    names["torch"] = torch
     exec(example, names)
-    assert names["kept"].shape == (2, 5, 5)
-    assert not names["kept"].all()
-    assert names["logits"].isfinite().all()
+    assert [mask.shape for mask in names["masks"]] == [(2, 1, 5, 5)] * 2
+    assert not names["masks"][0].all()
+    names["loss"].backward()
+    assert table.grad.isfinite().all() and table.grad.any()
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)

@@ -34,8 +34,8 @@ def attention_mask(
         gets a gradient.
 
     Raises:
-        ValueError: ``p`` or ``q`` lies outside [0, 1], or the target was not computed from this
-            ``attention``.
+        ValueError: ``p`` or ``q`` lies outside [0, 1], ``is_key`` has another number of dimensions
+            than ``attention``, or the target was not computed from it.
     """
     attributions = None
     if target.requires_grad and attention.requires_grad:
@@ -45,7 +45,8 @@ def attention_mask(
     if attributions is None:
         raise ValueError(
             "the target was not computed from this attention, so it has no gradient: give the "
-            "probabilities that the model multiplies its values by, not a copy or a mean of them"
+            "probabilities that the model multiplies its values by, not a copy or a mean of them, "
+            "which is what torch.nn.MultiheadAttention returns"
         )
     return kept_positions(attributions, p, q, is_key)
 
@@ -113,4 +114,9 @@ def _comparable(attributions, is_key):
     """Attributions without infinities, which an overflow in half precision gives, and the keys."""
     if is_key is None:
         is_key = torch.ones((), dtype=torch.bool, device=attributions.device)
+    elif is_key.dim() != attributions.dim():  # (B, 1, S) would serve as (1, B, 1, S)
+        raise ValueError(
+            f"is_key has the shape {tuple(is_key.shape)} and the attention "
+            f"{tuple(attributions.shape)}: give it as many dimensions, such as (B, 1, 1, S)"
+        )
     return attributions.detach().nan_to_num(), is_key.expand(attributions.shape)

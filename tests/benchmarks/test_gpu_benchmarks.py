@@ -97,14 +97,28 @@ def test_the_whole_command_on_the_cpu(tmp_path, shared_data):
 
 def test_only_some_steps(tmp_path):
     script, out = REPOSITORY / "benchmarks" / "gpu.sh", tmp_path / "out"
-    done = run("bash", script, "--tiny", "--only", "loss_head-60", "--out", out)
+    nowhere = ("--out", out, "--multi30k", tmp_path / "nowhere")  # which this step does not need
+    done = run("bash", script, "--tiny", "--only", "loss_head-60", *nowhere)
     assert re.findall(r"==> ([\w-]+): done", done.stdout) == ["loss_head-60-float32"]
     (section,) = gpu_report.SECTION.findall((out / "README.md").read_text(encoding="utf-8"))
     assert "loss_head: " in section and "train_step: " not in section
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "all"], "no step begins with 'all'; see --help"),
+        (["--multi30k", "nowhere"], "there is no folder 'nowhere' with Multi30k; see --help"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(tmp_path, arguments, message):
+    script = REPOSITORY / "benchmarks" / "gpu.sh"
+    done = run("bash", script, "--tiny", *arguments, "--out", tmp_path, check=False)
+    assert done.returncode == 2 and message in done.stdout
+
+
 def test_without_a_gpu_it_says_so(tmp_path):
     script = REPOSITORY / "benchmarks" / "gpu.sh"
-    done = run("bash", script, "--out", tmp_path, check=False)
+    done = run("bash", script, "--out", tmp_path, "--multi30k", tmp_path, check=False)
     assert done.returncode == 1
     assert "PyTorch finds no GPU here; --tiny tries the script on the CPU" in done.stdout

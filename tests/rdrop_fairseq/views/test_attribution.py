@@ -3,6 +3,7 @@
 import math
 import random
 from fractions import Fraction
+from functools import partial
 
 import pytest
 import torch
@@ -89,7 +90,7 @@ def test_the_mask_is_that_of_a_loop_over_the_rows(p, q, ties):
 
 def test_p_and_q_of_1_leave_the_key_with_the_lowest_attribution():
     attributions = torch.tensor([[3.0, 1.0, 2.0, 0.0]])
-    kept = kept_positions(attributions, 1, 1, is_key=torch.arange(4) < 3)
+    kept = kept_positions(attributions, 1, 1, is_key=torch.arange(4)[None] < 3)
     assert kept.tolist() == [[False, True, False, True]]  # the last one is padding
 
 
@@ -100,7 +101,7 @@ def test_p_or_q_of_0_drops_nothing(p, q):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_no_row_loses_all_its_keys_whatever_the_attributions(value):
-    is_key = torch.arange(5) < 3
+    is_key = torch.arange(5)[None] < 3
     attributions = torch.full((6, 5), value)
     attributions[3:, 0] = 1.0
     kept = kept_positions(attributions, 1, 1, is_key)
@@ -223,13 +224,20 @@ def test_the_graph_is_still_there_for_another_mask(attended):
     target.backward()
 
 
+def test_keys_of_fewer_dimensions_are_refused():
+    attributions = torch.rand(3, 3, 4, 5)
+    for function in (partial(kept_positions, p=1, q=1), partial(candidates, p=1)):
+        with pytest.raises(ValueError, match=r"\(3, 1, 5\) .* as many dimensions, such as \(B, 1"):
+            function(attributions, is_key=torch.ones(3, 1, 5, dtype=torch.bool))
+
+
 def test_a_copy_of_the_attention_is_refused():
     """As PyTorch's attention returns it, which its output does not depend on."""
     layer = torch.nn.MultiheadAttention(4, 2, batch_first=True)
     x = torch.randn(1, 3, 4)
     output, attention = layer(x, x, x, average_attn_weights=False)
     for weights in (attention, attention.detach()):
-        with pytest.raises(ValueError, match="not a copy or a mean of them$"):
+        with pytest.raises(ValueError, match="not a copy or a mean of them, which"):
             attention_mask(weights, output.sum(), 0.5, 0.5)
 
 
