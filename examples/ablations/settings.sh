@@ -27,7 +27,7 @@ optimization=(
     --clip-norm 1
     --lr 2e-3
     --lr-scheduler polynomial_decay  # here: to zero at the last update, so that every row has ended
-    --warmup-updates 300          # here: a tenth of the updates
+    --warmup-updates 300          # here: a tenth of 3,000 updates
     --label-smoothing 0.1
     --max-tokens 1024
     --num-workers 0               # here: a training is one process

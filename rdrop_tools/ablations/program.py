@@ -12,7 +12,7 @@ from pathlib import Path
 from rdrop_tools.ablations.pictures import draw_all
 from rdrop_tools.ablations.plan import matching, read_plan, trainings
 from rdrop_tools.ablations.report import progress, tables, with_tables
-from rdrop_tools.ablations.results import add_result, is_done, read_results
+from rdrop_tools.ablations.results import add_result, is_done, of_plan, read_results
 from rdrop_tools.ablations.significance import read_significance, write_significance
 from rdrop_tools.arguments import at_least_one
 from rdrop_tools.atomic import atomic_file
@@ -46,7 +46,7 @@ def add(args, plan):
 
 def report(args, plan):
     """Compare, draw, and print the tables."""
-    results = read_results(args.out / "results.csv")
+    results = current_results(args, plan)
     write_significance(args.out / "significance.csv", results, args.out)
     pictures = draw_all(results, args.out)
     print(made_tables(args, plan))
@@ -63,8 +63,15 @@ def readme(args, plan):
 
 def made_tables(args, plan):
     """Return the tables of all results so far."""
+    significance = read_significance(args.out / "significance.csv")
+    return tables(plan, current_results(args, plan), significance)
+
+
+def current_results(args, plan):
+    """Return the results of the plan as it is: not those of other settings than its own."""
     results = read_results(args.out / "results.csv")
-    return tables(plan, results, read_significance(args.out / "significance.csv"))
+    seeds = max([args.seeds, *(int(row["seed"]) for row in results)])
+    return of_plan(results, trainings(plan, seeds))
 
 
 def main(argv=None):

@@ -42,9 +42,14 @@ def key_of(training):
 
 def is_done(training, results):
     """Whether the CSV has this training, with these settings."""
-    wanted = (*key_of(training), str(training.updates), training.arguments)
+    return bool(of_plan(results, [training]))
+
+
+def of_plan(results, trainings):
+    """Return the rows of the CSV that are of these trainings, with their settings."""
+    wanted = {(*key_of(one), str(one.updates), one.arguments) for one in trainings}
     fields = (*TRAINING, "updates", "settings")
-    return any(tuple(row[field] for field in fields) == wanted for row in results)
+    return [row for row in results if tuple(row[field] for field in fields) in wanted]
 
 
 def add_result(path, training, folder):

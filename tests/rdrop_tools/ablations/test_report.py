@@ -2,10 +2,12 @@
 
 import pytest
 
+from rdrop_tools.ablations import program
 from rdrop_tools.ablations.pictures import against_alpha, against_pairs, alphas, draw_all
 from rdrop_tools.ablations.plan import read_plan
 from rdrop_tools.ablations.report import gains_of, progress, tables, with_tables
 from rdrop_tools.ablations.results import FIELDS
+from rdrop_tools.runs.seed_scores import put_csv
 
 ROWS = """
 updates 100
@@ -100,3 +102,19 @@ def test_the_pictures_show_the_means(tmp_path):
 def test_without_results_there_is_no_picture(tmp_path):
     assert draw_all([], tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_report_leaves_out_results_of_other_settings(tmp_path, capsys):
+    (tmp_path / "rows.txt").write_text(ROWS)
+    words = {
+        "plain": "--criterion label_smoothed_cross_entropy",
+        "rdrop": "--criterion rdrop_label_smoothed_cross_entropy",
+    }
+    results = [
+        result("plain", 4, 12, settings=words["plain"]),
+        result("rdrop", 4, 13, settings=f"{words['rdrop']} --lr 9"),
+    ]
+    put_csv(tmp_path / "results.csv", FIELDS, FIELDS[:3], results)
+    program.main(["report", f"--rows={tmp_path / 'rows.txt'}", f"--out={tmp_path}"])
+    text = capsys.readouterr().out
+    assert "**text-9**: 1 trainings." in text and "12.00" in text and "13.00" not in text

@@ -11,6 +11,7 @@ from rdrop_tools.ablations.results import (
     add_result,
     best_validation,
     is_done,
+    of_plan,
     read_results,
 )
 from rdrop_tools.ablations.significance import write_significance
@@ -92,6 +93,8 @@ def test_a_training_is_done_with_its_settings_alone(tmp_path):
     assert not is_done(training(seed=2), results)
     assert not is_done(training(updates=41), results)
     assert not is_done(one._replace(arguments="--criterion other"), results)
+    assert of_plan(results, [one, training(seed=2)]) == results
+    assert of_plan(results, [training(seed=2)]) == []
 
 
 def test_rows_that_are_added_at_the_same_time_are_all_there(tmp_path):
