@@ -41,8 +41,8 @@ def test_the_plain_pytorch_example_runs():
 
 
 def test_the_table_of_flags_is_that_of_the_criterion():
-    (table,) = re.findall(r"\| Flag \| Default .*?\n\n", README, re.DOTALL)
-    documented = dict(re.findall(r"^\| `--([a-z-]+)` \| ([^|]+) \|", table, re.MULTILINE))
+    tables = "".join(re.findall(r"\| Flag \| Default .*?\n\n", README, re.DOTALL))
+    documented = dict(re.findall(r"^\| `--([a-z-]+)` \| ([^|]+) \|", tables, re.MULTILINE))
     fields = dataclasses.fields(RDropLabelSmoothedCrossEntropyCriterionConfig)
     flags = {field.name.replace("_", "-"): field.default for field in fields}
     flags.pop("-name", None)
