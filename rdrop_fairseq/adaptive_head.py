@@ -9,7 +9,14 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.heads import KERNELS, Head, check_kernel, has_hooks, is_fused, unwrapped
+from rdrop_fairseq.heads import (
+    KERNELS,
+    Head,
+    check_kernel,
+    has_hooks,
+    is_fused,
+    with_visible_weights,
+)
 from rdrop_fairseq.losses.adaptive import adaptive_rdrop_loss
 from rdrop_fairseq.losses.fused import linear_rdrop_loss
 from rdrop_fairseq.losses.interface import RDropLoss
@@ -90,7 +97,7 @@ def adaptive_softmax(model: torch.nn.Module) -> torch.nn.Module:
     Raises:
         NotImplementedError: with what to do.
     """
-    inner = unwrapped(model)
+    inner = with_visible_weights(model)
     if inner is None:
         raise NotImplementedError(
             "rdrop_adaptive_loss needs the weights of the adaptive softmax, which this wrapper for "

@@ -21,7 +21,9 @@ from rdrop_fairseq.options import RDROP_KERNEL, RDROP_LOSS
 
 KERNELS = {"torch": "elementwise part in PyTorch", "triton": "elementwise part in Triton"}
 
+SHARDED = "FullyShardedDataParallel"
 WRAPPERS = {
+    SHARDED,
     "DistributedDataParallel",
     "DistributedTimeoutWrapper",
     "LegacyDistributedDataParallel",
@@ -35,7 +37,7 @@ class Head:
     name: str
     """For the log."""
     loss: Callable
-    """Takes what :meth:`output` gives, by view, then the other arguments of ``rdrop_loss``."""
+    """Takes what :meth:`output` gives, by view; the rest is up to the criterion that chose it."""
     model_arguments: dict = {}
     """What ``model(...)`` is given in addition to the sample's ``net_input``."""
 
@@ -55,7 +57,7 @@ class LogitsHead(Head):
         self.loss, self.name = loss, name
 
     def fits(self, model: torch.nn.Module) -> bool:
-        """Unless the model now makes probabilities of its own."""
+        """Whether fairseq still turns the model's logits into probabilities."""
         return not has_own_probabilities(model)
 
 
@@ -63,7 +65,7 @@ class ProbabilitiesHead(LogitsHead):
     """Code from outside fairseq makes the probabilities: their logarithms serve as logits."""
 
     def fits(self, model: torch.nn.Module) -> bool:
-        """As long as it does."""
+        """Whether code from outside fairseq still makes the probabilities."""
         return has_own_probabilities(model)
 
     def output(self, model: torch.nn.Module, net_output: tuple) -> Tensor:
@@ -192,7 +194,7 @@ def linear_projection(model: torch.nn.Module) -> Optional[torch.nn.Linear]:
     """
     from fairseq.models.transformer import TransformerDecoderBase
 
-    inner = unwrapped(model)
+    inner = with_visible_weights(model)
     decoder = getattr(inner, "decoder", None)
     if inner is None or not isinstance(decoder, TransformerDecoderBase):
         return None
@@ -210,7 +212,7 @@ def linear_projection(model: torch.nn.Module) -> Optional[torch.nn.Linear]:
 
 def has_own_probabilities(model: torch.nn.Module) -> bool:
     """Whether code from outside fairseq, whose own is softmax, turns outputs into probabilities."""
-    inner = unwrapped(model) or model
+    inner = inside_wrappers(model)
     makers = [
         getattr(type(part), name, None)
         for part in (inner, getattr(inner, "decoder", None))
@@ -225,13 +227,24 @@ def has_hooks(module: torch.nn.Module) -> bool:
     return bool(forward or module._backward_hooks or module._backward_pre_hooks)
 
 
-def unwrapped(model: torch.nn.Module) -> Optional[torch.nn.Module]:
-    """The model inside fairseq's wrappers, or ``None`` if one of them hides its weights."""
+def inside_wrappers(model: torch.nn.Module) -> torch.nn.Module:
+    """The model inside fairseq's wrappers for distributed training."""
     while type(model).__name__ in WRAPPERS:
-        if getattr(model, "find_unused_parameters", False) is True:
+        model = model.module
+    return model
+
+
+def with_visible_weights(model: torch.nn.Module) -> Optional[torch.nn.Module]:
+    """The model inside fairseq's wrappers, or ``None`` if one of them hides its weights.
+
+    Those are sharded, or used outside ``forward`` without DistributedDataParallel's knowledge.
+    """
+    while type(model).__name__ in WRAPPERS:
+        unused = getattr(model, "find_unused_parameters", False)
+        if unused is True or type(model).__name__ == SHARDED:
             return None
         model = model.module
-    return None if type(model).__name__ == "FullyShardedDataParallel" else model
+    return model
 
 
 def whole_model(model: torch.nn.Module) -> torch.nn.Module:
@@ -240,14 +253,15 @@ def whole_model(model: torch.nn.Module) -> torch.nn.Module:
     Raises:
         NotImplementedError: the weights are sharded, and only the wrapper can make a pass.
     """
-    while type(model).__name__ in WRAPPERS:
-        model = model.module
-    if type(model).__name__ == "FullyShardedDataParallel":
-        raise NotImplementedError(
-            "AD-DROP needs a pass of the whole model, which --ddp-backend fully_sharded does not "
-            "give: train with another backend"
-        )
-    return model
+    inner = model
+    while type(inner).__name__ in WRAPPERS:
+        if type(inner).__name__ == SHARDED:
+            raise NotImplementedError(
+                "AD-DROP needs a pass of the whole model, which --ddp-backend fully_sharded does "
+                "not give: train with another backend"
+            )
+        inner = inner.module
+    return inner
 
 
 def takes_features_only(model: torch.nn.Module) -> bool:

@@ -29,7 +29,10 @@ def fairseq():
 def commit():
     """Return the commit of the checkout that this is in, shortened; nothing where it is in none."""
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:  # no git
+        return ""
 
 
 def read(folder):

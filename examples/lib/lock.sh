@@ -10,7 +10,7 @@ lock='' # the file of the lock that this program holds
 # FILE is opened as standard input because torchrun closes every other inherited file in its processes.
 hold() {
     local python=${PYTHON:-python3}
-    command -v "$python" >/dev/null || return 0 # what needs it says so
+    command -v "$python" >/dev/null || return 0 # the next step that needs it says that it is missing
     [ -w "$(dirname "$1")" ] || return 0        # so no program can write there
     exec <>"$1"
     host_and_time=$("$python" "$repo/rdrop_tools/lock.py" "$program" "$1" "$2") || exit 1

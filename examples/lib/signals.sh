@@ -2,7 +2,7 @@
 # TERM and INT, which may reach this script alone, end what it has started too.
 
 child='' # the process that runs now, or several
-exec {stdout}>&1 {stderr}>&2 # the output of this script, whatever that of the process is
+exec {stdout}>&1 {stderr}>&2 # for `stop`, which may run where a command's output goes elsewhere
 
 trap 'stop TERM' TERM
 trap 'stop INT' INT

@@ -53,6 +53,7 @@ main() {
 }
 
 print_scores() {
+    # rdrop_tools/translation/card.py reads beam and length penalty from this line.
     say "$source-$target $subset, $run, $checkpoint checkpoint, beam $beam, length penalty $lenpen"
     score "${score_options[@]}"
     if [ -n "${also_compound_split-}" ]; then

@@ -222,6 +222,7 @@ print_scores() {
     local folder reference=$work/corpus/test.$lang
     folder=$(folder_of rdrop)
     {
+        # rdrop_tools/translation/card.py reads beam and length penalty from this line.
         say "translated with ${search[*]}"
         shown python "$repo/scripts/score_bleu.py" --sys "$folder/generate.log" \
             --ref "$reference" --tokenize "$(tokenizer)"

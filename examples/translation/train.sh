@@ -41,7 +41,7 @@ main() {
     choose_moving_average
     if [ "$device" = cpu ]; then
         keep_memory
-        # Who says how many threads a process has, has other programs for the other cores.
+        # A user who sets OMP_NUM_THREADS or --processes has divided the cores already.
         [ -n "$processes${OMP_NUM_THREADS-}" ] || [ "$nodes" != 1 ] || choose_processes_of_cpu
     fi
     choose_processes

@@ -18,8 +18,8 @@ from fairseq.file_io import PathManager
 CHECKS_TYPES = torch.__version__ >= (2, 6)
 """Whether this PyTorch checks the types in a checkpoint: ``torch.load(weights_only=True)``."""
 
-SEEK_BEFORE_THE_BEGINNING = errno.EINVAL
-"""What ``torch.load`` does with a file that is too short, and the system refuses."""
+TOO_SHORT = errno.EINVAL
+"""The number of the ``OSError`` of ``torch.load`` where a file is too short."""
 
 
 def allow_checkpoint_types() -> None:
@@ -76,7 +76,7 @@ def explain_refusal(load_checkpoint):
         try:
             return load_checkpoint(path, *args, **kwargs)
         except (pickle.UnpicklingError, OSError, RuntimeError, EOFError) as error:
-            if isinstance(error, OSError) and error.errno != SEEK_BEFORE_THE_BEGINNING:
+            if isinstance(error, OSError) and error.errno != TOO_SHORT:
                 raise
             raise CheckpointError(why_not_loaded(path, error)) from None
 
@@ -96,7 +96,7 @@ def why_not_loaded(path, error: Exception) -> str:
 
 
 def save_once(persistent_save):
-    """fairseq tries a failed save again, behind what the failure has left in the file."""
+    """Save once: fairseq tries again after a failure, and appends to the half-written file."""
     return torch.save
 
 

@@ -6,7 +6,7 @@ import torch
 
 from rdrop_fairseq.criterions.checked_options import CheckedOptions
 from rdrop_fairseq.criterions.log import log_views
-from rdrop_fairseq.heads import Head, unwrapped
+from rdrop_fairseq.heads import Head, inside_wrappers
 from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights
 from rdrop_fairseq.noise import dropouts, has_shared_noise
 from rdrop_fairseq.schedule import Schedule
@@ -147,7 +147,7 @@ class RDropCriterion(CheckedOptions):
             return head.output(model, net_output)
 
         chosen = choose_sentences(sample["target"].size(0), self.share)
-        return self.views.groups(unwrapped(model) or model, run, sample, chosen)
+        return self.views.groups(inside_wrappers(model), run, sample, chosen)
 
     def loss_of_groups(self, head: Head, groups, target, alpha, reduce) -> RDropLoss:
         """Sentences with several views count with ``alpha / share``, the others without a KL.
@@ -197,7 +197,7 @@ class RDropCriterion(CheckedOptions):
 
     def check_model(self, model) -> None:
         """Refuse a model that cannot be trained, and warn of one whose views are all the same."""
-        self.views.check(unwrapped(model) or model, self.share)
+        self.views.check(inside_wrappers(model), self.share)
         if self.views.cutoff == 0 and not dropouts(model):
             shared = (
                 " (LayerDrop and quantisation noise, which this model has, are drawn once for both)"

@@ -174,6 +174,6 @@ class AttributedViews(TwoPasses):
         self.drop.layers(whole_model(model))
 
     def second_pass(self, model, sample):
-        """After a pass that finds the positions."""
+        """A pass finds the positions, and the pass inside has them masked."""
         inner = whole_model(model)
         return self.drop.dropped(inner, partial(self.scores, inner, sample))

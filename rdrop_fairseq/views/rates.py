@@ -18,7 +18,7 @@ class TwoRates(TwoPasses):
         self.second_rate = second_rate
 
     def second_pass(self, model, sample):
-        """With the other rate."""
+        """Every dropout has the second rate."""
         return dropout_rate(model, self.second_rate)
 
 

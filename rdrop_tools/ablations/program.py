@@ -36,7 +36,10 @@ def list_trainings(args, plan):
 def add(args, plan):
     """Add a finished training to the CSV."""
     seed = int(args.training.rpartition("-seed")[2])
-    (training,) = (one for one in trainings(plan, seed) if one.folder == args.training)
+    found = [one for one in trainings(plan, seed) if one.folder == args.training]
+    if not found:
+        raise ValueError(f"{args.rows} has no row for {args.training}: was it edited meanwhile?")
+    (training,) = found
     result = add_result(args.out / "results.csv", training, args.out)
     print(
         f"{args.training}: test BLEU {result['test_bleu']}, valid BLEU {result['valid_bleu']} at "

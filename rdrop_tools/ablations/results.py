@@ -21,7 +21,7 @@ OUTPUT, LOG = "generate.log", "train.log"
 
 
 class Score(NamedTuple):
-    """Of the test set."""
+    """BLEU and length ratio of the test set."""
 
     bleu: float
     length_ratio: float
@@ -91,8 +91,14 @@ def stages_of(training, folder):
 
 
 def best_validation(log):
-    """Return the entry of the validation whose checkpoint fairseq keeps: the last of equal ones."""
-    return max(read_entries(log, "valid"), key=lambda entry: (entry["bleu"], entry["num_updates"]))
+    """Return the entry of the validation whose checkpoint fairseq keeps: the last of equal ones.
+
+    Raises ValueError, in a sentence for the user, if there is none.
+    """
+    scored = [entry for entry in read_entries(log, "valid") if "bleu" in entry]
+    if not scored:
+        raise ValueError(f"{log} has no validation with BLEU.")
+    return max(scored, key=lambda entry: (entry["bleu"], entry["num_updates"]))
 
 
 def test_score(corpus, output):

@@ -91,7 +91,7 @@ def main(argv=None):
     parser.add_argument(
         "--out", type=Path, help="new folder for the corpus; without it, only the wheel is fetched"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="keep a sample of N pairs")
+    parser.add_argument("--limit", type=at_least_one, metavar="N", help="keep a sample of N pairs")
     parser.add_argument(
         "--train-pairs",
         type=at_least_one,

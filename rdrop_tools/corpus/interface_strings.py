@@ -9,6 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from rdrop_tools import manifest
+from rdrop_tools.arguments import at_least_one
 from rdrop_tools.atomic import atomic_folder
 from rdrop_tools.corpus.bpe import MODEL_FILES, encoder, learn
 from rdrop_tools.corpus.interface_sets import percentile, string_hash
@@ -106,11 +107,11 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add_wheel_argument(parser)
     parser.add_argument(
-        "--size", type=int, default=2000, help="pieces of sentencepiece (%(default)s)"
+        "--size", type=at_least_one, default=2000, help="pieces of sentencepiece (%(default)s)"
     )
     parser.add_argument(
         "--labels",
-        type=int,
+        type=at_least_one,
         nargs="*",
         default=[300, 1000],
         metavar="N",

@@ -19,7 +19,7 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrizations, weight_norm
 
-from rdrop_fairseq.heads import linear_projection
+from rdrop_fairseq.heads import WRAPPERS, has_own_probabilities, linear_projection
 from rdrop_fairseq.losses import fused, of_features
 from rdrop_fairseq.losses.reference import rdrop_loss
 from rdrop_fairseq.views.repeat import repeat_sample, split_views
@@ -239,6 +239,15 @@ def test_ten_updates_stay_with_the_reference(transformer, monkeypatch, arguments
     for broken in DROPPED_TERMS:
         use_kernel(monkeypatch, broken)
         assert ten_losses(train(arguments[0])) != pytest.approx(expected, rel=tolerance)
+
+
+@pytest.mark.parametrize("name", sorted(WRAPPERS))
+def test_probabilities_of_its_own_are_seen_through_every_wrapper(transformer, name):
+    wrapper = type(name, (torch.nn.Module,), {"find_unused_parameters": True})()
+    wrapper.module = transformer().model
+    assert not has_own_probabilities(wrapper)
+    wrapper.module.__class__ = ModelWithColdProbabilities
+    assert has_own_probabilities(wrapper)
 
 
 def wrapped(kind, model):

@@ -118,3 +118,10 @@ def test_the_report_leaves_out_results_of_other_settings(tmp_path, capsys):
     program.main(["report", f"--rows={tmp_path / 'rows.txt'}", f"--out={tmp_path}"])
     text = capsys.readouterr().out
     assert "**text-9**: 1 trainings." in text and "12.00" in text and "13.00" not in text
+
+
+def test_a_training_that_the_table_does_not_have_is_refused(tmp_path):
+    (tmp_path / "rows.txt").write_text(ROWS)
+    words = ["add", f"--rows={tmp_path / 'rows.txt'}", f"--out={tmp_path}", "text-9/other-seed1"]
+    with pytest.raises(SystemExit, match="has no row for text-9/other-seed1: was it edited"):
+        program.main(words)

@@ -82,6 +82,13 @@ def test_of_equal_validations_fairseq_keeps_the_last(tmp_path):
     assert best_validation(tmp_path / "log")["num_updates"] == 20
 
 
+def test_a_log_without_bleu_is_refused_in_a_sentence(tmp_path):
+    entry = {"epoch": 1, "valid_loss": "1", "valid_num_updates": "10"}
+    (tmp_path / "log").write_text(json.dumps(entry) + "\n")
+    with pytest.raises(ValueError, match=r"log has no validation with BLEU\.$"):
+        best_validation(tmp_path / "log")
+
+
 def test_a_training_is_done_with_its_settings_alone(tmp_path):
     one = training()
     finish(tmp_path, one, REFERENCES)
