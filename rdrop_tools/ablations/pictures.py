@@ -12,7 +12,8 @@ from rdrop_tools.runs.plot import draw
 
 ALPHA = re.compile(rf"{REG_ALPHA.flag} (\S+)")
 RDROP = "rdrop"
-CURVES = (PLAIN, RDROP, "late-half")
+CURVES = ("alpha", "schedule")
+"""The groups whose best row is drawn next to plain."""
 
 
 def draw_all(results, folder):
@@ -21,14 +22,25 @@ def draw_all(results, folder):
     by_corpus = {name: [row for row in results if row["corpus"] == name] for name in corpora}
     figures = {"alpha": against_alpha(by_corpus), "pairs": against_pairs(by_corpus)}
     for corpus in corpora:
-        logs = [(row, folder / corpus / f"{row}-seed1" / LOG) for row in CURVES]
-        if all(log.exists() for _, log in logs):
+        names = [PLAIN, *(best_row(by_corpus[corpus], group) for group in CURVES)]
+        logs = [(name, folder / corpus / f"{name}-seed1" / LOG) for name in names if name]
+        logs = [(name, log) for name, log in logs if log.exists()]
+        if len(logs) > 1:
             figures[f"curves-{corpus}"] = draw(logs)
     paths = {folder / f"{name}.png": figure for name, figure in figures.items() if figure}
     for path, figure in paths.items():
         save(figure, path, dpi=120)
         pyplot().close(figure)
     return list(paths)
+
+
+def best_row(results, group):
+    """Return the row of a group with the best mean validation BLEU; None where there is none."""
+    scores = {}
+    for result in results:
+        if result["group"] == group:
+            scores.setdefault(result["row"], []).append(float(result["valid_bleu"]))
+    return max(scores, key=lambda row: mean(scores[row]), default=None)
 
 
 def against_alpha(by_corpus):

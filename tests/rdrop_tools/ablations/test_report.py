@@ -1,9 +1,17 @@
 """The tables and pictures of the ablations, from CSVs with known figures."""
 
+import json
+
 import pytest
 
 from rdrop_tools.ablations import program
-from rdrop_tools.ablations.pictures import against_alpha, against_pairs, alphas, draw_all
+from rdrop_tools.ablations.pictures import (
+    against_alpha,
+    against_pairs,
+    alphas,
+    best_row,
+    draw_all,
+)
 from rdrop_tools.ablations.plan import read_plan
 from rdrop_tools.ablations.report import gains_of, progress, tables, with_tables
 from rdrop_tools.ablations.results import FIELDS
@@ -97,6 +105,23 @@ def test_the_pictures_show_the_means(tmp_path):
     drawn = draw_all([*RESULTS, *larger], tmp_path)
     assert [path.name for path in drawn] == ["alpha.png", "pairs.png"]
     assert all(path.stat().st_size > 1000 for path in drawn)
+
+
+def test_the_curves_are_of_plain_and_of_the_best_row_by_validation(tmp_path):
+    results = [
+        result("plain", 1, 10),
+        {**result("rdrop", 1, 20), "valid_bleu": "7"},
+        {**result("alpha-1", 1, 9), "valid_bleu": "8.5"},
+        {**result("alpha-1", 2, 9), "valid_bleu": "8"},
+    ]
+    assert best_row(results, "alpha") == "alpha-1"
+    assert best_row(results, "schedule") is None
+    for name in ("plain", "alpha-1"):
+        log = tmp_path / "text-9" / f"{name}-seed1" / "train.log"
+        log.parent.mkdir(parents=True)
+        entry = {"epoch": 1, "valid_num_updates": "1", "valid_bleu": "3"}
+        log.write_text(json.dumps(entry))
+    assert tmp_path / "curves-text-9.png" in draw_all(results, tmp_path)
 
 
 def test_without_results_there_is_no_picture(tmp_path):
