@@ -25,14 +25,14 @@ optimization=(
     --optimizer adam
     --adam-betas '(0.9, 0.98)'
     --clip-norm 1
-    --lr 2e-3
+    --lr 4e-3                     # here: see README.md
     --lr-scheduler polynomial_decay  # here: to zero at the last update, so that every row has ended
     --warmup-updates 300          # here: a tenth of 3,000 updates
     --label-smoothing 0.1
-    --max-tokens 1024
+    --max-tokens 512              # here: see README.md
     --num-workers 0               # here: a training is one process
 )
-validations=20                    # here: of a training, at equal distances; the best by BLEU counts
+validations=10                    # here: of a training, at equal distances; the best by BLEU counts
 validation=(
     --eval-bleu
     --eval-bleu-args '{"beam": 1, "max_len_a": 1.2, "max_len_b": 10}'
