@@ -7,7 +7,7 @@ from sacrebleu.metrics import BLEU
 from rdrop_tools import manifest
 from rdrop_tools.ablations.plan import pairs_of
 from rdrop_tools.runs.log import read_entries, training_seconds
-from rdrop_tools.runs.seed_scores import put_csv, read_csv
+from rdrop_tools.scores_csv import put_csv, read_csv
 from rdrop_tools.scoring.output import read_references, read_system
 
 TRAINING = ("corpus", "row", "seed")

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from rdrop_tools.ablations.plan import PLAIN
 from rdrop_tools.ablations.results import OUTPUT, bleu_of
-from rdrop_tools.runs.seed_scores import put_csv, read_csv
+from rdrop_tools.scores_csv import put_csv, read_csv
 from rdrop_tools.scoring.comparison import compare
 from rdrop_tools.scoring.output import read_references, read_system
 

@@ -6,73 +6,14 @@ benchmark and method, mean and standard deviation over the seeds.
 """
 
 import argparse
-import contextlib
-import csv
-import fcntl
 import statistics
 import sys
 from pathlib import Path
 
-from rdrop_tools.atomic import atomic_file
+from rdrop_tools.scores_csv import is_number, put_csv, read_csv
 
 TRAINING = ("benchmark", "method", "seed")
 FIELDS = (*TRAINING, "score", "value")
-
-
-def read_csv(path, fields=FIELDS):
-    """Return the rows of the CSV, dictionaries of its fields; none where there is no file.
-
-    Raises ValueError, in a sentence for the user, if it is another CSV or a value is no number.
-    """
-    if not path.exists():
-        return []
-    with open(path, encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != fields:
-            raise ValueError(
-                f"{path} is not a CSV of scores: its columns are not {', '.join(fields)}."
-            )
-        rows = []
-        for row in reader:
-            if "value" in fields and not is_number(row["value"]):
-                raise ValueError(f"line {reader.line_num} of {path} is not a score: remove it.")
-            rows.append(row)
-        return rows
-
-
-def is_number(text):
-    """Return whether a text, or the None of a line that is too short, is a number."""
-    try:
-        float(text)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def put_csv(path, fields, training, added):
-    """Put rows into the CSV, in the place of those that are equal in the fields of `training`.
-
-    Programs that do so at the same time wait for each other.
-    """
-    with _alone_with(path):
-        named = {tuple(row[field] for field in training) for row in added}
-        rows = [
-            row
-            for row in read_csv(path, fields)
-            if tuple(row[field] for field in training) not in named
-        ]
-        with atomic_file(path) as made, open(made, "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, fields, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows([*rows, *added])
-
-
-@contextlib.contextmanager
-def _alone_with(path):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(f".{path.name}.turn"), "w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        yield
 
 
 def add_scores(path, training, scores):
@@ -141,6 +82,6 @@ def main(argv=None):
             chosen = tuple(training[field] for field in TRAINING)
             add_scores(args.csv, chosen, read_scores(args.scores))
         else:
-            print(scores_table(read_csv(args.csv)))
+            print(scores_table(read_csv(args.csv, FIELDS)))
     except (ValueError, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")

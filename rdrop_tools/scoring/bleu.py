@@ -11,7 +11,8 @@ from typing import Callable, NamedTuple
 
 from sacrebleu.metrics import BLEU, CHRF
 
-from rdrop_tools.extras import MissingPackage, load
+from rdrop_tools.extras import MissingPackage
+from rdrop_tools.scoring.detokenization import detokenizer
 from rdrop_tools.scoring.output import (
     ScoringError,
     add_reference_argument,
@@ -89,25 +90,6 @@ def split_compounds(line):
     """
     split = INNER_HYPHEN.sub(rb"\1 ##AT##-##AT## \2", line.encode("utf-8"))
     return protect_words(split.decode("utf-8"))
-
-
-def detokenizer(language):
-    """Return a function that joins a Moses-tokenized line to a text.
-
-    Raises:
-        ScoringError: sacremoses does not know the language; it would treat it as any.
-        MissingPackage: sacremoses is not installed.
-    """
-    sacremoses = load("sacremoses")
-    # those with a list of abbreviations, and two with rules for their characters alone
-    known = {*sacremoses.corpus.NonbreakingPrefixes().available_langs.values(), "ja", "ko"}
-    if language not in known:
-        raise ScoringError(
-            f"--detokenize is for the languages of Moses, {', '.join(sorted(known))}, "
-            f"not '{language}'."
-        )
-    detokenize = sacremoses.MosesDetokenizer(lang=language).detokenize
-    return lambda line: detokenize(line.split())
 
 
 def read_texts(paths, reference, prepare):

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from rdrop_tools.scoring.bleu import detokenizer
+from rdrop_tools.scoring.detokenization import detokenizer
 from rdrop_tools.scoring.output import ScoringError, add_system_argument, read_lines, read_system
 
 

@@ -4,7 +4,7 @@ from rdrop_tools import manifest
 from rdrop_tools.corpus.bpe import encoder
 from rdrop_tools.corpus.cleaning import Limits
 from rdrop_tools.corpus.prepare import Settings, tokenized
-from rdrop_tools.scoring.bleu import detokenizer
+from rdrop_tools.scoring.detokenization import detokenizer
 from rdrop_tools.scoring.output import ScoringError
 from rdrop_tools.translation.folder import TranslationError
 

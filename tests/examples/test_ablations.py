@@ -17,7 +17,8 @@ from helpers.constants import REPOSITORY
 from helpers.launch import run, start
 
 from rdrop_tools.ablations.plan import cost, read_plan, trainings
-from rdrop_tools.runs.seed_scores import read_csv, scores_table
+from rdrop_tools.runs.seed_scores import FIELDS, scores_table
+from rdrop_tools.scores_csv import read_csv
 
 FOLDER = REPOSITORY / "examples" / "ablations"
 STUDIES = (FOLDER, FOLDER / "addrop")
@@ -143,7 +144,7 @@ def test_the_tables_of_the_readme_are_made_of_the_results(study, tmp_path):
 
 
 def test_the_words_of_the_readme_have_no_other_bleu_than_the_tables():
-    late_start = scores_table(read_csv(FOLDER / "late_start.csv"))
+    late_start = scores_table(read_csv(FOLDER / "late_start.csv", FIELDS))
     text = README.read_text("utf-8").replace(late_start, "")
     before, tables, after = re.split(r"<!-- tables -->|<!-- end of tables -->", text)
     assert set(re.findall(BLEU, before + after)) <= set(re.findall(BLEU, tables))

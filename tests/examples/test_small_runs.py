@@ -5,7 +5,8 @@ from helpers.constants import REPOSITORY
 from helpers.launch import run
 from helpers.tasks import Task
 
-from rdrop_tools.runs.seed_scores import read_csv, scores_table
+from rdrop_tools.runs.seed_scores import FIELDS, scores_table
+from rdrop_tools.scores_csv import read_csv
 
 # Makes a whole checkpoint, and notes what was trained.
 TRAIN = """
@@ -112,4 +113,6 @@ RESULTS = (
 @pytest.mark.parametrize("name", RESULTS)
 def test_the_table_of_the_readme_is_that_of_its_results(name):
     results = REPOSITORY / "examples" / name
-    assert scores_table(read_csv(results)) in (results.parent / "README.md").read_text("utf-8")
+    assert scores_table(read_csv(results, FIELDS)) in (results.parent / "README.md").read_text(
+        "utf-8"
+    )

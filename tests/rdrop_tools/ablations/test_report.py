@@ -15,7 +15,7 @@ from rdrop_tools.ablations.pictures import (
 from rdrop_tools.ablations.plan import read_plan
 from rdrop_tools.ablations.report import gains_of, progress, tables, with_tables
 from rdrop_tools.ablations.results import FIELDS
-from rdrop_tools.runs.seed_scores import put_csv
+from rdrop_tools.scores_csv import put_csv
 
 ROWS = """
 updates 100

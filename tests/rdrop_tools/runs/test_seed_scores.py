@@ -3,6 +3,7 @@
 import pytest
 
 from rdrop_tools.runs import seed_scores as program
+from rdrop_tools.scores_csv import read_csv
 
 
 @pytest.fixture
@@ -33,7 +34,8 @@ def test_mean_and_sample_standard_deviation(add, capsys):
 def test_a_second_time_takes_the_place_of_the_first(add):
     add("ppl 1\nold 2\n", benchmark="text", method="plain", seed=1)
     path = add("ppl 7\n", benchmark="text", method="plain", seed=1)
-    assert [(row["score"], row["value"]) for row in program.read_csv(path)] == [("ppl", "7")]
+    (row,) = read_csv(path, program.FIELDS)
+    assert (row["score"], row["value"]) == ("ppl", "7")
 
 
 @pytest.mark.parametrize(

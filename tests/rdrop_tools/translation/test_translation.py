@@ -11,7 +11,7 @@ from helpers.launch import fork
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdrop_tools.scoring.bleu import detokenizer
+from rdrop_tools.scoring.detokenization import detokenizer
 from rdrop_tools.translation import program
 from rdrop_tools.translation.engines import Hypothesis
 from rdrop_tools.translation.folder import TranslationError, find_model
