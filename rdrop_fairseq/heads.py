@@ -18,17 +18,9 @@ from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
 from rdrop_fairseq.losses.interface import RDropLoss
 from rdrop_fairseq.losses.reference import rdrop_loss
 from rdrop_fairseq.options import RDROP_KERNEL, RDROP_LOSS
+from rdrop_fairseq.wrappers import inside_wrappers, with_visible_weights
 
 KERNELS = {"torch": "elementwise part in PyTorch", "triton": "elementwise part in Triton"}
-
-SHARDED = "FullyShardedDataParallel"
-WRAPPERS = {
-    SHARDED,
-    "DistributedDataParallel",
-    "DistributedTimeoutWrapper",
-    "LegacyDistributedDataParallel",
-    "ModuleProxyWrapper",
-}
 
 
 class Head:
@@ -225,43 +217,6 @@ def has_hooks(module: torch.nn.Module) -> bool:
     """Whether anything waits for the input, the output or the gradient of ``module``."""
     forward = module._forward_hooks or module._forward_pre_hooks
     return bool(forward or module._backward_hooks or module._backward_pre_hooks)
-
-
-def inside_wrappers(model: torch.nn.Module) -> torch.nn.Module:
-    """The model inside fairseq's wrappers for distributed training."""
-    while type(model).__name__ in WRAPPERS:
-        model = model.module
-    return model
-
-
-def with_visible_weights(model: torch.nn.Module) -> Optional[torch.nn.Module]:
-    """The model inside fairseq's wrappers, or ``None`` if one of them hides its weights.
-
-    Those are sharded, or used outside ``forward`` without DistributedDataParallel's knowledge.
-    """
-    while type(model).__name__ in WRAPPERS:
-        unused = getattr(model, "find_unused_parameters", False)
-        if unused is True or type(model).__name__ == SHARDED:
-            return None
-        model = model.module
-    return model
-
-
-def whole_model(model: torch.nn.Module) -> torch.nn.Module:
-    """The model inside fairseq's wrappers, for a pass of which they must know nothing.
-
-    Raises:
-        NotImplementedError: the weights are sharded, and only the wrapper can make a pass.
-    """
-    inner = model
-    while type(inner).__name__ in WRAPPERS:
-        if type(inner).__name__ == SHARDED:
-            raise NotImplementedError(
-                "AD-DROP needs a pass of the whole model, which --ddp-backend fully_sharded does "
-                "not give: train with another backend"
-            )
-        inner = inner.module
-    return inner
 
 
 def takes_features_only(model: torch.nn.Module) -> bool:

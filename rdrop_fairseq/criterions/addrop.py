@@ -7,9 +7,9 @@ from fairseq.logging import metrics
 from torch import Tensor
 
 from rdrop_fairseq.criterions.checked_options import CheckedOptions
-from rdrop_fairseq.heads import whole_model
 from rdrop_fairseq.options import ADDROP
 from rdrop_fairseq.views.addrop import AttentionDrop
+from rdrop_fairseq.wrappers import whole_model
 
 
 class ADDropCriterion(CheckedOptions):

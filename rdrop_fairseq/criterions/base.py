@@ -6,11 +6,12 @@ import torch
 
 from rdrop_fairseq.criterions.checked_options import CheckedOptions
 from rdrop_fairseq.criterions.log import log_views
-from rdrop_fairseq.heads import Head, inside_wrappers
+from rdrop_fairseq.heads import Head
 from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights
 from rdrop_fairseq.noise import dropouts, has_shared_noise
 from rdrop_fairseq.schedule import Schedule
 from rdrop_fairseq.views.repeat import RepeatedViews, choose_sentences
+from rdrop_fairseq.wrappers import inside_wrappers
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from typing import Callable, NamedTuple
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.heads import whole_model
 from rdrop_fairseq.views.attention import masked, own_path, recorded
 from rdrop_fairseq.views.attribution import gradients, integrated_gradient, kept_positions
 from rdrop_fairseq.views.passes import TwoPasses
+from rdrop_fairseq.wrappers import whole_model
 
 
 class LayerMask(NamedTuple):

@@ -16,9 +16,9 @@ from helpers.trained import trained
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rdrop_fairseq.criterions.addrop import share_of
-from rdrop_fairseq.heads import whole_model
 from rdrop_fairseq.views.addrop import AttributedViews, LayerMask
 from rdrop_fairseq.views.attention import recorded
+from rdrop_fairseq.wrappers import whole_model
 
 ADDROP = ("--criterion=addrop_label_smoothed_cross_entropy", "--label-smoothing=0.1")
 ALWAYS = "--no-cross-tuning"
@@ -434,7 +434,7 @@ def test_layers_that_share_their_attention_are_refused(built, corpus):
 
 def test_sharded_weights_are_refused():
     class FullyShardedDataParallel(torch.nn.Module):
-        pass
+        module = torch.nn.Linear(1, 1)
 
     with pytest.raises(NotImplementedError, match="fully_sharded does not give: train with ano"):
         whole_model(FullyShardedDataParallel())

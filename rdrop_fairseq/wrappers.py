@@ -1,0 +1,59 @@
+"""The model inside fairseq's wrappers for distributed training."""
+
+from typing import Optional
+
+import torch
+
+SHARDED = "FullyShardedDataParallel"
+WRAPPERS = {
+    SHARDED,
+    "DistributedDataParallel",
+    "DistributedTimeoutWrapper",
+    "LegacyDistributedDataParallel",
+    "ModuleProxyWrapper",
+}
+
+
+def inside_wrappers(model: torch.nn.Module) -> torch.nn.Module:
+    """The model inside its wrappers."""
+    return _unwrapped(model)[-1]
+
+
+def with_visible_weights(model: torch.nn.Module) -> Optional[torch.nn.Module]:
+    """The model inside its wrappers, or ``None`` if one of them hides its weights.
+
+    Those are sharded, or used outside ``forward`` without DistributedDataParallel's knowledge.
+    """
+    *wrappers, inner = _unwrapped(model)
+    hidden = any(
+        _is_sharded(wrapper) or getattr(wrapper, "find_unused_parameters", False) is True
+        for wrapper in wrappers
+    )
+    return None if hidden else inner
+
+
+def whole_model(model: torch.nn.Module) -> torch.nn.Module:
+    """The model inside its wrappers, for a pass of which they must know nothing.
+
+    Raises:
+        NotImplementedError: the weights are sharded, and only the wrapper can make a pass.
+    """
+    *wrappers, inner = _unwrapped(model)
+    if any(map(_is_sharded, wrappers)):
+        raise NotImplementedError(
+            "AD-DROP needs a pass of the whole model, which --ddp-backend fully_sharded does "
+            "not give: train with another backend"
+        )
+    return inner
+
+
+def _unwrapped(model: torch.nn.Module) -> list:
+    """The wrappers from the outermost on, and the model in them."""
+    found = [model]
+    while type(found[-1]).__name__ in WRAPPERS:
+        found.append(found[-1].module)
+    return found
+
+
+def _is_sharded(wrapper: torch.nn.Module) -> bool:
+    return type(wrapper).__name__ == SHARDED
