@@ -1,10 +1,10 @@
-"""The pictures of an ablation study: BLEU against alpha, the gain against pairs, some curves."""
+"""The pictures of an ablation study: BLEU against alpha and computing, gains, some curves."""
 
 import re
 from statistics import mean, stdev
 
 from rdrop_fairseq.options import REG_ALPHA
-from rdrop_tools.ablations.plan import PLAIN
+from rdrop_tools.ablations.plan import PLAIN, computing
 from rdrop_tools.ablations.report import gains_of
 from rdrop_tools.ablations.results import LOG
 from rdrop_tools.plotting import COLOURS, STYLE, pyplot, save
@@ -16,11 +16,15 @@ CURVES = ("alpha", "schedule")
 """The groups whose best row is drawn next to plain."""
 
 
-def draw_all(results, folder):
+def draw_all(plan, results, folder):
     """Draw what there are results for, into the folder; return the paths of the pictures."""
     corpora = list(dict.fromkeys(row["corpus"] for row in results))
     by_corpus = {name: [row for row in results if row["corpus"] == name] for name in corpora}
-    figures = {"alpha": against_alpha(by_corpus), "pairs": against_pairs(by_corpus)}
+    figures = {
+        "alpha": against_alpha(by_corpus),
+        "computing": against_computing(plan, by_corpus),
+        "pairs": against_pairs(by_corpus),
+    }
     for corpus in corpora:
         names = [PLAIN, *(best_row(by_corpus[corpus], group) for group in CURVES)]
         logs = [(name, folder / corpus / f"{name}-seed1" / LOG) for name in names if name]
@@ -68,6 +72,31 @@ def alphas(results):
             alpha = float(given[1]) if given else REG_ALPHA.default
             points.setdefault(alpha, []).append(float(row["test_bleu"]))
     return points
+
+
+def against_computing(plan, by_corpus):
+    """Return a figure of test BLEU against computing, of trainings that differ in nothing else.
+
+    Those are plain ones, and those with the settings of the row `rdrop`. None without results.
+    """
+    cost = {row.name: computing(plan, row) for row in plan.rows}
+    curves = {}
+    for corpus, results in by_corpus.items():
+        for method, name in ((PLAIN, "plain"), (RDROP, "R-Drop")):
+            settings = {row["settings"] for row in results if row["row"] == method}
+            points = {}
+            for row in results:
+                if row["settings"] in settings:
+                    points.setdefault(cost[row["row"]], []).append(float(row["test_bleu"]))
+            if len(points) > 1:
+                curves[f"{name}, {corpus}"] = points
+    if not curves:
+        return None
+    figure, axis = _axis("computing, in plain trainings", "test BLEU")
+    for (label, points), colour in zip(curves.items(), COLOURS):
+        _draw_points(axis, points, label, colour)
+    axis.legend()
+    return figure
 
 
 def against_pairs(by_corpus):

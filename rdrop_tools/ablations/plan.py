@@ -112,6 +112,21 @@ def computing(plan, row):
     return row.stages * updates_of(plan, row) * cost(plan, row.passes) / plan.updates
 
 
+def baselines(plan, row, corpus):
+    """Return the names of the rows that a row is compared with: plain, and plain as costly as it.
+
+    Plain training with other numbers of updates costs more; the nearest in computing counts.
+    """
+    longer = [
+        other
+        for other in plan.rows
+        if other.method == PLAIN and not other.arguments and corpus in other.corpora
+    ]
+    own = computing(plan, row)
+    nearest = min(longer, key=lambda other: abs(computing(plan, other) - own), default=row)
+    return [name for name in dict.fromkeys((PLAIN, nearest.name)) if name != row.name]
+
+
 def trainings(plan, seeds):
     """Return the trainings of all rows: all that have seed 1, then all that have seed 2, ..."""
     return [

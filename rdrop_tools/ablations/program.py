@@ -50,8 +50,8 @@ def add(args, plan):
 def report(args, plan):
     """Compare, draw, and print the tables."""
     results = current_results(args, plan)
-    write_significance(args.out / "significance.csv", results, args.out)
-    pictures = draw_all(results, args.out)
+    write_significance(args.out / "significance.csv", plan, results, args.out)
+    pictures = draw_all(plan, results, args.out)
     print(made_tables(args, plan))
     print(progress(plan, results, args.seeds), *pictures, sep="\n")
 

@@ -3,13 +3,13 @@
 import re
 from statistics import mean
 
-from rdrop_tools.ablations.plan import PLAIN, computing, trainings, updates_of
+from rdrop_tools.ablations.plan import PLAIN, baselines, computing, trainings, updates_of
 from rdrop_tools.ablations.results import is_done
 from rdrop_tools.runs.seed_scores import mean_and_spread
 
 COLUMNS = (
     *("group", "row", "passes", "updates", "computing", "seeds", "best update"),
-    *("valid BLEU", "test BLEU", "to plain", "p"),
+    *("valid BLEU", "test BLEU", "to plain", "p", "to as much plain", "p"),
 )
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 PLACE = re.compile(rf"({BEGIN}\n).*?({END})", re.DOTALL)
@@ -22,36 +22,60 @@ def tables(plan, results, significance):
 
 
 def _corpus_table(plan, corpus, results, significance):
-    rows = [row for row in plan.rows if corpus in row.corpora]
     results = [row for row in results if row["corpus"] == corpus]
-    p_values = {row["row"]: row for row in significance if row["corpus"] == corpus}
-    lines = [COLUMNS, ("---", "---", *["---:"] * (len(COLUMNS) - 2))]
-    for row in rows:
+    p_values = {
+        (row["row"], row["baseline"]): row for row in significance if row["corpus"] == corpus
+    }
+    lines, missing = [], []
+    for row in (row for row in plan.rows if corpus in row.corpora):
         own = [result for result in results if result["row"] == row.name]
+        if not own:
+            missing.append(f"`{row.name}`")
+            continue
         settings = (f"{row.passes:g}", str(updates_of(plan, row)), f"{computing(plan, row):.2f}")
-        measured = _measured(own, results, p_values.get(row.name))
-        lines.append((row.group, row.name, *settings, *measured))
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"**{corpus}**: {len(results)} trainings.\n\n{table}"
+        against = baselines(plan, row, corpus)
+        gains = [_gain(own, results, name, p_values) for name in against]
+        cells = [cell for gain in gains for cell in gain]
+        cells += [""] * (4 - len(cells))
+        lines.append((row.group, row.name, *settings, *_scores(own), *cells))
+    parts = [f"**{corpus}**: {len(results)} trainings."]
+    if lines:
+        parts.append(_markdown(lines))
+    if missing:
+        parts.append(f"Not measured yet: {', '.join(missing)}.")
+    return "\n\n".join(parts)
 
 
-def _measured(own, results, p_value):
-    if not own:
-        return ["0", *["not measured"] * 3, "", ""]
+def _markdown(lines):
+    """Return a table of the columns that are not empty."""
+    header = [COLUMNS, ("---", "---", *["---:"] * (len(COLUMNS) - 2))]
+    used = [column for column, cells in enumerate(zip(*lines)) if any(cells)]
+    return "\n".join(
+        f"| {' | '.join(line[column] for column in used)} |" for line in [*header, *lines]
+    )
+
+
+def _scores(own):
     valid, test = (
         mean_and_spread([float(row[name]) for row in own]) for name in ("valid_bleu", "test_bleu")
     )
     best = f"{mean(float(row['best_update']) for row in own):.0f}"
-    gains = gains_of(own, results)
-    gain = f"{mean(gains):+.2f}" if gains and own[0]["row"] != PLAIN else ""
+    return [str(len(own)), best, valid, test]
+
+
+def _gain(own, results, baseline, p_values):
+    gains = gains_of(own, results, baseline)
+    if not gains:
+        return ["", ""]
+    p_value = p_values.get((own[0]["row"], baseline))
     same_seeds = p_value and p_value["seeds"] == str(len(gains))
-    return [str(len(own)), best, valid, test, gain, p_value["p_value"] if same_seeds else ""]
+    return [f"{mean(gains):+.2f}", p_value["p_value"] if same_seeds else ""]
 
 
-def gains_of(own, results):
-    """Return what the trainings of a row gain in test BLEU on the plain ones with their seeds."""
-    plain = {row["seed"]: float(row["test_bleu"]) for row in results if row["row"] == PLAIN}
-    return [float(row["test_bleu"]) - plain[row["seed"]] for row in own if row["seed"] in plain]
+def gains_of(own, results, baseline=PLAIN):
+    """Return what the trainings of a row gain in test BLEU on a baseline's with their seeds."""
+    scores = {row["seed"]: float(row["test_bleu"]) for row in results if row["row"] == baseline}
+    return [float(row["test_bleu"]) - scores[row["seed"]] for row in own if row["seed"] in scores]
 
 
 def progress(plan, results, seeds):

@@ -1,14 +1,15 @@
-"""Compares the test outputs of a row, those of all seeds in one text, with the plain ones."""
+"""Compares the test outputs of a row, those of all seeds in one text, with those of another."""
 
 from collections import defaultdict
 
-from rdrop_tools.ablations.plan import PLAIN
+from rdrop_tools.ablations.plan import baselines
 from rdrop_tools.ablations.results import OUTPUT, bleu_of
 from rdrop_tools.scores_csv import put_csv, read_csv
 from rdrop_tools.scoring.comparison import compare
 from rdrop_tools.scoring.output import read_references, read_system
 
-FIELDS = ("corpus", "row", "seeds", "plain_bleu", "bleu", "p_value")
+COMPARED = ("corpus", "row", "baseline")
+FIELDS = (*COMPARED, "seeds", "baseline_bleu", "bleu", "p_value")
 
 
 def read_significance(path):
@@ -16,34 +17,34 @@ def read_significance(path):
     return read_csv(path, FIELDS)
 
 
-def write_significance(path, results, folder):
-    """Compare each row of each corpus with plain, over the seeds that both have."""
+def write_significance(path, plan, results, folder):
+    """Compare each row of each corpus with its baselines, over the seeds that both have."""
     outputs = defaultdict(lambda: defaultdict(dict))
     for row in results:
         output = folder / row["corpus"] / f"{row['row']}-seed{row['seed']}" / OUTPUT
         if output.exists():
             outputs[row["corpus"]][row["row"]][row["seed"]] = output
     compared = [
-        comparison(corpus, name, of_rows[PLAIN], of_rows[name])
+        {**dict(zip(COMPARED, (corpus, row.name, baseline))), **comparison(corpus, *both)}
         for corpus, of_rows in outputs.items()
-        for name in of_rows
-        if name != PLAIN and of_rows[name].keys() & of_rows.get(PLAIN, {}).keys()
+        for row in plan.rows
+        for baseline in baselines(plan, row, corpus)
+        if (both := (of_rows[baseline], of_rows[row.name]))[0].keys() & both[1].keys()
     ]
-    put_csv(path, FIELDS, FIELDS[:2], compared)
+    put_csv(path, FIELDS, COMPARED, compared)
 
 
-def comparison(corpus, name, plain, other):
-    """Return a row of the CSV, from {seed: output} of both; sacrebleu's paired bootstrap."""
-    seeds = sorted(plain.keys() & other.keys())
-    references = read_references([plain[seeds[0]]])
+def comparison(corpus, baseline, other):
+    """Compare {seed: output} of two rows by sacrebleu's paired bootstrap; the rest of FIELDS."""
+    seeds = sorted(baseline.keys() & other.keys())
+    references = read_references([baseline[seeds[0]]])
     systems = [
-        (system, [line for seed in seeds for line in read_system(paths[seed], len(references))])
-        for system, paths in ((PLAIN, plain), (name, other))
+        (name, [line for seed in seeds for line in read_system(outputs[seed], len(references))])
+        for name, outputs in (("baseline", baseline), ("other", other))
     ]
     _, results = compare(systems, references * len(seeds), {"BLEU": bleu_of(corpus)})
-    baseline, result = results["BLEU"]
+    first, second = results["BLEU"]
     return {
-        **{"corpus": corpus, "row": name, "seeds": len(seeds)},
-        **{"plain_bleu": f"{baseline.score:.2f}", "bleu": f"{result.score:.2f}"},
-        "p_value": f"{result.p_value:.4f}",
+        **{"seeds": len(seeds), "baseline_bleu": f"{first.score:.2f}"},
+        **{"bleu": f"{second.score:.2f}", "p_value": f"{second.p_value:.4f}"},
     }

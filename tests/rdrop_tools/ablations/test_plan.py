@@ -9,6 +9,7 @@ from helpers.constants import REPOSITORY
 
 from rdrop_fairseq.schedule import Schedule
 from rdrop_tools.ablations.plan import (
+    baselines,
     computing,
     cost,
     matching,
@@ -126,14 +127,26 @@ def test_fairseq_understands_each_row_of_addrop():
         assert not drops_attention or (given.addrop_p, given.addrop_q) == (0.3, 0.3)
 
 
-def test_equal_rows_cost_as_much_as_rdrop():
-    equal = [row for row in PLAN.rows if row.updates == "equal"]
-    assert {row.name for row in equal} == {"views-3", "views-4"}
+def test_views_and_schedules_cost_as_much_as_rdrop():
+    equal = [row for row in PLAN.rows if row.group in ("views", "schedule")]
+    assert {row.updates for row in equal} == {"equal"}
     for row in equal:
         assert computing(PLAN, row) == pytest.approx(computing(PLAN, NAMED["rdrop"]), rel=1e-3)
 
 
-def test_the_comment_has_the_default_alphas():
-    (said,) = re.findall(r"default alpha, (\S+) or (\S+)", ROWS.read_text())
-    alphas = [parsed(FIRST[name].arguments).reg_alpha for name in ("rdrop", "simcut")]
-    assert [float(alpha) for alpha in said] == alphas
+def test_rows_are_compared_with_plain_training_and_with_as_much_of_it():
+    def compared(name, corpus="multi30k-5000"):
+        return baselines(PLAN, NAMED[name], corpus)
+
+    assert compared("plain") == []
+    assert compared("plain-twice") == compared("every-10") == ["plain"]
+    assert compared("rdrop") == compared("views-4") == ["plain", "plain-twice"]
+    assert compared("rdrop-twice") == ["plain", "plain-four-times"]
+    assert compared("rdrop", "multi30k-2000") == ["plain"]
+
+
+def test_the_comment_has_the_default_alpha_of_simcut_and_every_row_of_rdrop_its_own():
+    (said,) = re.findall(r"SimCut has its default\n# +alpha, (\S+);", ROWS.read_text())
+    assert float(said) == parsed(FIRST["simcut"].arguments).reg_alpha
+    for row in PLAN.rows:
+        assert ("--reg-alpha" in row.arguments.split()) == (row.method == "rdrop")

@@ -5,7 +5,7 @@ import multiprocessing
 
 import pytest
 
-from rdrop_tools.ablations.plan import Row, Training
+from rdrop_tools.ablations.plan import Plan, Row, Training
 from rdrop_tools.ablations.results import (
     FIELDS,
     add_result,
@@ -135,11 +135,11 @@ def test_significance_is_of_the_outputs_of_all_common_seeds(tmp_path, seeds):
                 add_result(tmp_path / "results.csv", one._replace(seed=seed), tmp_path)
     path = tmp_path / "significance.csv"
     results = read_results(tmp_path / "results.csv")
-    write_significance(path, results, tmp_path)
+    write_significance(path, Plan(40, 0.9, [one.row for one in folders]), results, tmp_path)
     lines = [line.split(",") for line in path.read_text().splitlines()[1:]]
-    assert [line[:3] for line in lines] == [
-        ["multi30k-9", "rdrop", str(len(seeds))],
-        ["multi30k-9", "same", str(len(seeds))],
+    assert [line[:4] for line in lines] == [
+        ["multi30k-9", "rdrop", "plain", str(len(seeds))],
+        ["multi30k-9", "same", "plain", str(len(seeds))],
     ]
-    assert lines[0][4] == "100.00" and float(lines[0][5]) < 0.5
-    assert lines[1][3] == lines[1][4] and lines[1][5] == "1.0000"
+    assert lines[0][5] == "100.00" and float(lines[0][6]) < 0.5
+    assert lines[1][4] == lines[1][5] and lines[1][6] == "1.0000"
