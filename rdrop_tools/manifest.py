@@ -27,8 +27,12 @@ def fairseq():
 
 
 def commit():
-    """Return the commit of the checkout that this is in, shortened; nothing where it is in none."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    """Return the commit of the checkout that this is in, shortened; nothing where it is in none.
+
+    It ends with `-dirty` where files differ from that commit.
+    """
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    command += ["--exclude=*"]  # no names of tags
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     except FileNotFoundError:  # no git

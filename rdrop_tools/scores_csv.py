@@ -10,7 +10,8 @@ from rdrop_tools.atomic import atomic_file
 def read_csv(path, fields):
     """Return the rows of the CSV, dictionaries of its fields; none where there is no file.
 
-    Raises ValueError, in a sentence for the user, if it is another CSV or a value is no number.
+    Raises ValueError, in a sentence for the user, if it is another CSV, a line has too few or too
+    many fields, or a value is no number.
     """
     if not path.exists():
         return []
@@ -22,7 +23,8 @@ def read_csv(path, fields):
             )
         rows = []
         for row in reader:
-            if "value" in fields and not is_number(row["value"]):
+            whole = None not in row and None not in row.values()
+            if not whole or "value" in fields and not is_number(row["value"]):
                 raise ValueError(f"line {reader.line_num} of {path} is not a score: remove it.")
             rows.append(row)
         return rows

@@ -81,8 +81,11 @@ end() {
 
 # train FOLDER UPDATES ARGUMENTS...
 train() {
-    [ ! -e "$1/trained" ] || return 0
     mkdir -p "$1"
+    [ -e "$1/trained" ] || rm -f "$1/settings"
+    keep_settings "$1/settings" "$data ${model[*]} ${optimization[*]} ${*:2}" \
+        "remove that folder to train it again, or name another one with --out"
+    [ ! -e "$1/trained" ] || return 0
     say "training ${1#"$out/"} until update $2"
     supervise fairseq-train "$data" --user-dir "$repo/rdrop_fairseq" --task translation --cpu \
         "${model[@]}" --criterion rdrop_label_smoothed_cross_entropy \

@@ -45,10 +45,14 @@ main() {
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
     mkdir -p "$out"
     hold "$out/.lock" "$out"
+    common="${model[*]} ${optimization[*]} ${validation[*]}${extra:+ ${extra[*]}}"
+    common+=", $bpe_size subwords, $validations validations, $precision, beam $beam"
     list_trainings
     prepare_corpora
+    failed=''
     run_trainings
     ablations report --seeds "$seeds"
+    [ -z "$failed" ] || die "a training failed; the lines above say which"
 }
 
 ablations() { python "$repo/scripts/ablations.py" "$1" --rows "$rows" --out "$out" "${@:2}"; }
@@ -56,7 +60,7 @@ ablations() { python "$repo/scripts/ablations.py" "$1" --rows "$rows" --out "$ou
 # The array todo: a line for each training that results.csv does not have.
 list_trainings() {
     local listed
-    listed=$(ablations list --seeds "$seeds" --only "$only")
+    listed=$(ablations list --seeds "$seeds" --only "$only" --common "$common")
     todo=()
     [ -z "$listed" ] || mapfile -t todo <<<"$listed"
     say "${#todo[@]} trainings are to be run"
@@ -74,9 +78,9 @@ prepare_corpora() {
 }
 
 prepare_multi30k() {
-    get_archives
+    [ -e "$out/$1/corpus" ] || get_archives
     supervise bash "$repo/examples/translation/prepare.sh" multi30k_en_de --out "$out/$1" \
-        --orig "$orig" --train-pairs "${1##*-}" --bpe-size "$bpe_size" --bidirectional
+        ${orig:+--orig "$orig"} --train-pairs "${1##*-}" --bpe-size "$bpe_size" --bidirectional
 }
 
 # One download for all sizes.
@@ -91,6 +95,8 @@ get_archives() {
 prepare_interface() {
     local folder=$out/$1 lang=${1#interface-}
     lang=${lang%-*}
+    mkdir -p "$folder"
+    keep_settings "$folder/settings" "$bpe_size subwords" "remove that folder to make it again"
     already_made "$folder/corpus" ||
         supervise python "$repo/scripts/prepare_home_assistant.py" --lang "$lang" \
             --wheel "$out/$home_assistant_wheel" --out "$folder/corpus" --train-pairs "${1##*-}"
@@ -102,32 +108,43 @@ prepare_interface() {
         die_of_preprocessing "$folder/preprocess.log"
 }
 
-# As many workers as jobs; who is free takes the next training.
+# As many workers as jobs; who is free takes the next training. One that fails does not keep the others from
+# running.
 run_trainings() {
-    local number worker failed=''
+    local number worker
     if [ -z "$jobs" ] && [ "$gpus" -gt 0 ]; then jobs=$gpus; fi
     jobs=${jobs:-$(python -c 'from rdrop_tools.parallel import CORES; print(CORES)')}
     taken=$out/.taken
     rm -rf "$taken"
     mkdir "$taken"
     for ((number = 0; number < jobs; number++)); do
-        work "$number" <&0 &
+        in_background work "$number" <&0 &
         child+=" $!"
     done
     for worker in $child; do wait "$worker" || failed=yes; done
     child=''
-    [ -z "$failed" ] || die "a training failed; the lines above say where"
+}
+
+# in_background COMMAND...: with the handling of signals, which a process in the background has lost.
+in_background() {
+    . "$lib/signals.sh"
+    say_stopped() { :; }
+    "$@"
 }
 
 work() {
-    . "$lib/signals.sh" # which a process in the background has lost
-    say_stopped() { :; }
     if [ "$gpus" -gt 0 ]; then take_gpu "$1"; fi
     local number
     for number in "${!todo[@]}"; do
         kill -0 $$ 2>/dev/null || exit 1 # run.sh itself was killed
-        if mkdir "$taken/$number" 2>/dev/null; then run_training "${todo[number]}"; fi
+        if mkdir "$taken/$number" 2>/dev/null; then
+            in_background run_training "${todo[number]}" <&0 &
+            child=$!
+            wait "$child" || failed=yes
+            child=''
+        fi
     done
+    [ -z "$failed" ]
 }
 
 # take_gpu NUMBER: of those that this program may use

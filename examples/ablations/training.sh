@@ -12,7 +12,7 @@ run_training() {
     fi
     train "$run" "$out/$corpus/binarized" "${start[@]}"
     translate "$run" "$out/$corpus/binarized"
-    ablations add "$folder"
+    ablations add "$folder" --common "$common"
     rm -f "$run"/checkpoint*.pt "$run-both"/checkpoint*.pt
 }
 
@@ -35,11 +35,15 @@ train() {
     touch "$1/trained"
 }
 
-# begin RUN: what is there of it may go on with the same settings.
+# begin RUN: what is there of it may go on with the same settings. Notes the commit that it begins with.
 begin() {
     mkdir -p "$1"
-    [ -e "$1/trained" ] || compgen -G "$1/checkpoint*.pt" >/dev/null || rm -f "$1/settings"
-    keep_settings "$1/settings" "${words[*]} $updates updates" "remove that folder to train it again"
+    # what was lost after the training has to be trained again
+    [ -e "$1/generate.log" ] || [ -e "$1/checkpoint_best.pt" ] || rm -f "$1/trained"
+    [ -e "$1/trained" ] || compgen -G "$1/checkpoint*.pt" >/dev/null || rm -f "$1/settings" "$1/commit"
+    keep_settings "$1/settings" "$common $arguments $updates updates" \
+        "remove that folder to train it again"
+    [ -e "$1/commit" ] || python -c 'from rdrop_tools import manifest; print(manifest.commit())' >"$1/commit"
     keep_whole_checkpoint "$1"
 }
 

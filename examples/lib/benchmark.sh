@@ -48,16 +48,6 @@ except CorpusError as error:
     read -r source target <<<"$languages"
 }
 
-# keep_settings FILE SETTINGS ADVICE: notes the settings, or refuses others than were noted.
-keep_settings() {
-    if [ ! -e "$1" ]; then
-        echo "$2" >"$1.tmp"
-        mv "$1.tmp" "$1"
-    elif [ "$2" != "$(cat "$1")" ]; then
-        die "${1%/*} was begun with other settings ($(cat "$1")): $3"
-    fi
-}
-
 # How fairseq is to join the subwords: as the preparation split them.
 joining_of_subwords() {
     if [ -e "$out/subwords/spm.model" ]; then echo sentencepiece; else echo '@@ '; fi

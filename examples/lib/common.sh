@@ -33,6 +33,16 @@ need_program() {
         die "$1 is not installed here: run bash $repo/scripts/install.sh first"
 }
 
+# keep_settings FILE SETTINGS ADVICE: notes the settings, or refuses others than were noted.
+keep_settings() {
+    if [ ! -e "$1" ]; then
+        echo "$2" >"$1.tmp"
+        mv "$1.tmp" "$1"
+    elif [ "$2" != "$(cat "$1")" ]; then
+        die "${1%/*} was begun with other settings ($(cat "$1")): $3"
+    fi
+}
+
 # $out, which becomes a part of what fairseq is given.
 check_out() {
     case $out in

@@ -151,7 +151,7 @@ train() {
     mkdir -p "$folder"
     [ -e "$folder/constant_updates" ] || train_at_constant_rate "$1" "$folder"
     train_at_falling_rate "$1" "$folder" "$(cat "$folder/constant_updates")"
-    mv "$folder/checkpoint_best.pt" "$folder/model.pt"
+    mv "$folder/checkpoint_last.pt" "$folder/model.pt" # the loss is no judge of the best by BLEU
     rm "$folder"/checkpoint*.pt
 }
 

@@ -4,7 +4,7 @@ import re
 from statistics import mean, stdev
 
 from rdrop_fairseq.options import REG_ALPHA
-from rdrop_tools.ablations.plan import PLAIN, computing
+from rdrop_tools.ablations.plan import PLAIN, baselines, computing
 from rdrop_tools.ablations.report import gains_of
 from rdrop_tools.ablations.results import LOG
 from rdrop_tools.plotting import COLOURS, STYLE, pyplot, save
@@ -13,7 +13,7 @@ from rdrop_tools.runs.plot import draw
 ALPHA = re.compile(rf"{REG_ALPHA.flag} (\S+)")
 RDROP = "rdrop"
 CURVES = ("alpha", "schedule")
-"""The groups whose best row is drawn next to plain."""
+"""The groups whose best row is drawn next to plain training."""
 
 
 def draw_all(plan, results, folder):
@@ -26,8 +26,8 @@ def draw_all(plan, results, folder):
         "pairs": against_pairs(by_corpus),
     }
     for corpus in corpora:
-        names = [PLAIN, *(best_row(by_corpus[corpus], group) for group in CURVES)]
-        logs = [(name, folder / corpus / f"{name}-seed1" / LOG) for name in names if name]
+        names = curves_of(plan, corpus, by_corpus[corpus])
+        logs = [(name, folder / corpus / f"{name}-seed1" / LOG) for name in names]
         logs = [(name, log) for name, log in logs if log.exists()]
         if len(logs) > 1:
             figures[f"curves-{corpus}"] = draw(logs)
@@ -36,6 +36,15 @@ def draw_all(plan, results, folder):
         save(figure, path, dpi=120)
         pyplot().close(figure)
     return list(paths)
+
+
+def curves_of(plan, corpus, results):
+    """Return the rows to draw: the best of the groups in CURVES, and what they compare with."""
+    best = [row for row in (best_row(results, group) for group in CURVES) if row]
+    compared = [
+        name for row in plan.rows if row.name in best for name in baselines(plan, row, corpus)
+    ]
+    return list(dict.fromkeys((PLAIN, *compared, *best)))
 
 
 def best_row(results, group):
@@ -48,7 +57,7 @@ def best_row(results, group):
 
 
 def against_alpha(by_corpus):
-    """Return a figure of test BLEU against alpha, with plain as a line; None without results."""
+    """Return a figure of test BLEU against alpha, with plain as a band; None without results."""
     curves = {corpus: alphas(results) for corpus, results in by_corpus.items()}
     curves = {corpus: points for corpus, points in curves.items() if len(points) > 1}
     if not curves:
@@ -59,6 +68,9 @@ def against_alpha(by_corpus):
         plain = [float(row["test_bleu"]) for row in by_corpus[corpus] if row["row"] == PLAIN]
         if plain:
             axis.axhline(mean(plain), color=colour, linestyle="--", label=f"plain, {corpus}")
+            axis.axhspan(
+                mean(plain) - spread(plain), mean(plain) + spread(plain), color=colour, alpha=0.15
+            )
     axis.legend()
     return figure
 
@@ -92,7 +104,7 @@ def against_computing(plan, by_corpus):
                 curves[f"{name}, {corpus}"] = points
     if not curves:
         return None
-    figure, axis = _axis("computing, in plain trainings", "test BLEU")
+    figure, axis = _axis(f"computing, in plain trainings of {plan.updates} updates", "test BLEU")
     for (label, points), colour in zip(curves.items(), COLOURS):
         _draw_points(axis, points, label, colour)
     axis.legend()
@@ -100,13 +112,14 @@ def against_computing(plan, by_corpus):
 
 
 def against_pairs(by_corpus):
-    """Return a figure of what R-Drop gains against the training pairs; None without results."""
+    """Return a figure of what R-Drop gains against the training pairs; None of one number alone."""
     curves = {}
     for corpus, results in by_corpus.items():
         gains = gains_of([row for row in results if row["row"] == RDROP], results)
         if gains:
             text, _, pairs = corpus.rpartition("-")
             curves.setdefault(text, {})[int(pairs)] = gains
+    curves = {text: points for text, points in curves.items() if len(points) > 1}
     if not curves:
         return None
     figure, axis = _axis("training pairs", "test BLEU of R-Drop minus plain")
@@ -131,5 +144,10 @@ def _draw_points(axis, points, label, colour):
     """Draw {x: values} as means, with the standard deviation where there are several values."""
     positions = sorted(points)
     means = [mean(points[x]) for x in positions]
-    spreads = [stdev(points[x]) if len(points[x]) > 1 else 0 for x in positions]
+    spreads = [spread(points[x]) for x in positions]
     axis.errorbar(positions, means, spreads, color=colour, label=label, marker="o", capsize=3)
+
+
+def spread(values):
+    """Return the standard deviation; 0 of a single value."""
+    return stdev(values) if len(values) > 1 else 0

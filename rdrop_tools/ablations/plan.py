@@ -8,6 +8,9 @@ from typing import NamedTuple
 PLAIN = "plain"
 EQUAL = "equal"
 SHARE_OF_UPDATES = re.compile(r"(\d+)%")
+OF_CRITERION = re.compile(
+    r"--(?:no-cross-tuning|(?:reg-alpha|view-cutoff|rdrop-\S+|addrop-\S+) \S+)\s*"
+)
 
 
 class Row(NamedTuple):
@@ -115,16 +118,18 @@ def computing(plan, row):
 def baselines(plan, row, corpus):
     """Return the names of the rows that a row is compared with: plain, and plain as costly as it.
 
-    Plain training with other numbers of updates costs more; the nearest in computing counts.
+    The first is the plain row whose settings are the row's own but for its method: `plain`, unless
+    the row has another dropout, for example. The second is that of plain training with some number
+    of updates that is nearest in computing.
     """
-    longer = [
-        other
-        for other in plan.rows
-        if other.method == PLAIN and not other.arguments and corpus in other.corpora
-    ]
+    of_plain = [row for row in plan.rows if row.method == PLAIN and corpus in row.corpora]
+    unchanged = [row for row in of_plain if not row.arguments]
+    settings = OF_CRITERION.sub("", row.arguments).strip()
+    alike = [other for other in of_plain if other.arguments == settings != "" and other != row]
     own = computing(plan, row)
-    nearest = min(longer, key=lambda other: abs(computing(plan, other) - own), default=row)
-    return [name for name in dict.fromkeys((PLAIN, nearest.name)) if name != row.name]
+    nearest = min(unchanged, key=lambda other: abs(computing(plan, other) - own), default=row)
+    first = [*alike, *unchanged, row][0]
+    return [name for name in dict.fromkeys((first.name, nearest.name)) if name != row.name]
 
 
 def trainings(plan, seeds):

@@ -12,7 +12,13 @@ from pathlib import Path
 from rdrop_tools.ablations.pictures import draw_all
 from rdrop_tools.ablations.plan import matching, read_plan, trainings
 from rdrop_tools.ablations.report import progress, tables, with_tables
-from rdrop_tools.ablations.results import add_result, is_done, of_plan, read_results
+from rdrop_tools.ablations.results import (
+    add_result,
+    check_common,
+    is_done,
+    of_plan,
+    read_results,
+)
 from rdrop_tools.ablations.significance import read_significance, write_significance
 from rdrop_tools.arguments import at_least_one
 from rdrop_tools.atomic import atomic_file
@@ -22,7 +28,9 @@ from rdrop_tools.scoring.output import ScoringError
 
 def list_trainings(args, plan):
     """Print what is still to be run."""
-    results = read_results(args.out / "results.csv")
+    path = args.out / "results.csv"
+    results = read_results(path)
+    check_common(path, results, args.common)
     chosen = matching(trainings(plan, args.seeds), args.only)
     if not chosen:
         raise ValueError(f"no row of {args.rows} has a name like {args.only}.")
@@ -40,7 +48,7 @@ def add(args, plan):
     if not found:
         raise ValueError(f"{args.rows} has no row for {args.training}: was it edited meanwhile?")
     (training,) = found
-    result = add_result(args.out / "results.csv", training, args.out)
+    result = add_result(args.out / "results.csv", training, args.out, args.common)
     print(
         f"{args.training}: test BLEU {result['test_bleu']}, valid BLEU {result['valid_bleu']} at "
         f"update {result['best_update']} of {training.updates}, {result['seconds']} s"
@@ -51,14 +59,16 @@ def report(args, plan):
     """Compare, draw, and print the tables."""
     results = current_results(args, plan)
     write_significance(args.out / "significance.csv", plan, results, args.out)
-    pictures = draw_all(plan, results, args.out)
     print(made_tables(args, plan))
-    print(progress(plan, results, args.seeds), *pictures, sep="\n")
+    print(progress(plan, results, args.seeds))
+    print(*draw_all(plan, results, args.out), sep="\n")
 
 
 def readme(args, plan):
     """Put the tables into the README next to the CSVs."""
     path = args.out / "README.md"
+    if not (args.out / "results.csv").exists():
+        raise ValueError(f"{args.out} has no results.csv, of which the tables of {path} are made.")
     text = with_tables(path, made_tables(args, plan))
     with atomic_file(path) as made:
         made.write_text(text, encoding="utf-8")
@@ -71,10 +81,14 @@ def made_tables(args, plan):
 
 
 def current_results(args, plan):
-    """Return the results of the plan as it is: not those of other settings than its own."""
+    """Return the results of the plan as it is; say how many have other settings than its own."""
     results = read_results(args.out / "results.csv")
     seeds = max([args.seeds, *(int(row["seed"]) for row in results)])
-    return of_plan(results, trainings(plan, seeds))
+    current = of_plan(results, trainings(plan, seeds))
+    if left_out := len(results) - len(current):
+        path = args.out / "results.csv"
+        print(f"{left_out} rows of {path} are of no row of {args.rows}: left out", file=sys.stderr)
+    return current
 
 
 def main(argv=None):
@@ -85,6 +99,10 @@ def main(argv=None):
         command.set_defaults(run=run)
         command.add_argument("--rows", type=Path, required=True, help="the table of the trainings")
         command.add_argument("--out", type=Path, required=True, help="the folder of results.csv")
+        if run in (list_trainings, add):
+            command.add_argument(
+                "--common", required=True, help="what the settings of all have in common, as a text"
+            )
         if run is add:
             command.add_argument("training", help="its folder, CORPUS/ROW-seedN")
         else:

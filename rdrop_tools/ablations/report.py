@@ -9,7 +9,7 @@ from rdrop_tools.runs.seed_scores import mean_and_spread
 
 COLUMNS = (
     *("group", "row", "passes", "updates", "computing", "seeds", "best update"),
-    *("valid BLEU", "test BLEU", "to plain", "p", "to as much plain", "p"),
+    *("valid BLEU", "test BLEU", "length ratio", "to plain", "p", "to as much plain", "p"),
 )
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 PLACE = re.compile(rf"({BEGIN}\n).*?({END})", re.DOTALL)
@@ -59,17 +59,20 @@ def _scores(own):
     valid, test = (
         mean_and_spread([float(row[name]) for row in own]) for name in ("valid_bleu", "test_bleu")
     )
-    best = f"{mean(float(row['best_update']) for row in own):.0f}"
-    return [str(len(own)), best, valid, test]
+    best, ratio = (
+        mean(float(row[name]) for row in own) for name in ("best_update", "length_ratio")
+    )
+    return [str(len(own)), f"{best:.0f}", valid, test, f"{ratio:.3f}"]
 
 
 def _gain(own, results, baseline, p_values):
     gains = gains_of(own, results, baseline)
     if not gains:
         return ["", ""]
-    p_value = p_values.get((own[0]["row"], baseline))
-    same_seeds = p_value and p_value["seeds"] == str(len(gains))
-    return [f"{mean(gains):+.2f}", p_value["p_value"] if same_seeds else ""]
+    known = p_values.get((own[0]["row"], baseline))
+    of_this = known and known["seeds"] == str(len(gains))
+    of_this = of_this and abs(float(known["gain"]) - mean(gains)) < 0.02  # each is rounded
+    return [f"{mean(gains):+.2f}", known["p_value"] if of_this else ""]
 
 
 def gains_of(own, results, baseline=PLAIN):

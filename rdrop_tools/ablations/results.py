@@ -13,11 +13,11 @@ from rdrop_tools.scoring.output import read_references, read_system
 TRAINING = ("corpus", "row", "seed")
 FIELDS = (
     *TRAINING,
-    *("group", "pairs", "settings", "updates", "seconds", "best_update"),
+    *("group", "pairs", "common", "settings", "updates", "seconds", "best_update"),
     *("valid_bleu", "test_bleu", "length_ratio"),
     *("python", "torch", "fairseq", "commit"),
 )
-OUTPUT, LOG = "generate.log", "train.log"
+OUTPUT, LOG, COMMIT = "generate.log", "train.log", "commit"
 
 
 class Score(NamedTuple):
@@ -30,9 +30,22 @@ class Score(NamedTuple):
 def read_results(path):
     """Return the rows of the CSV, dictionaries of FIELDS; none where there is no file.
 
-    Raises ValueError, in a sentence for the user, if it is another CSV.
+    Raises ValueError, in a sentence for the user, if it is another CSV, or a line is damaged.
     """
     return read_csv(path, FIELDS)
+
+
+def check_common(path, results, common):
+    """Refuse to mix trainings whose common settings differ.
+
+    Raises ValueError, in a sentence for the user, if the CSV has some with other ones.
+    """
+    for row in results:
+        if row["common"] != common:
+            raise ValueError(
+                f"{path} has trainings with other settings ({row['common']}) than these "
+                f"({common}): name another folder with --out."
+            )
 
 
 def key_of(training):
@@ -52,9 +65,12 @@ def of_plan(results, trainings):
     return [row for row in results if tuple(row[field] for field in fields) in wanted]
 
 
-def add_result(path, training, folder):
-    """Add what a finished training left in its folder to the CSV; return its row."""
-    row = dict(zip(TRAINING, key_of(training)), **result_of(training, folder))
+def add_result(path, training, folder, common):
+    """Add what a finished training left in its folder to the CSV; return its row.
+
+    `common` is what the settings of all trainings have in common, as a text.
+    """
+    row = dict(zip(TRAINING, key_of(training)), common=common, **result_of(training, folder))
     put_csv(path, FIELDS, TRAINING, [row])
     return row
 
@@ -80,7 +96,7 @@ def result_of(training, folder):
         "test_bleu": f"{score.bleu:.2f}",
         "length_ratio": f"{score.length_ratio:.3f}",
         **manifest.versions("torch"),
-        **{"fairseq": manifest.fairseq(), "commit": manifest.commit()},
+        **{"fairseq": manifest.fairseq(), "commit": (run / COMMIT).read_text("utf-8").strip()},
     }
 
 
@@ -108,8 +124,11 @@ def test_score(corpus, output):
     return Score(score.score, score.ratio)
 
 
-def bleu_of(corpus):
-    """Return the BLEU of a corpus: as multi-bleu.perl's where the text is tokenized already."""
+def bleu_of(corpus, metric=BLEU):
+    """Return the BLEU of a corpus: as multi-bleu.perl's where the text is tokenized already.
+
+    `metric` is :class:`sacrebleu.metrics.BLEU`, or a class of its kind.
+    """
     if corpus.startswith("multi30k"):
-        return BLEU(lowercase=True, tokenize="none", smooth_method="none", force=True)
-    return BLEU()
+        return metric(lowercase=True, tokenize="none", smooth_method="none", force=True)
+    return metric()

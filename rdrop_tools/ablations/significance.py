@@ -1,6 +1,9 @@
-"""Compares the test outputs of a row, those of all seeds in one text, with those of another."""
+"""Compares the test outputs of a row with those of another, over all seeds that both have."""
 
 from collections import defaultdict
+from statistics import mean
+
+from sacrebleu.metrics import BLEU
 
 from rdrop_tools.ablations.plan import baselines
 from rdrop_tools.ablations.results import OUTPUT, bleu_of
@@ -9,7 +12,29 @@ from rdrop_tools.scoring.comparison import compare
 from rdrop_tools.scoring.output import read_references, read_system
 
 COMPARED = ("corpus", "row", "baseline")
-FIELDS = (*COMPARED, "seeds", "baseline_bleu", "bleu", "p_value")
+FIELDS = (*COMPARED, "seeds", "gain", "p_value")
+
+
+class MeanBLEU(BLEU):
+    """The mean BLEU of several outputs, for :class:`sacrebleu.significance.PairedTest`.
+
+    A hypothesis is a tuple: what each of the trainings made of a sentence. So the bootstrap draws
+    sentences, each with all of its translations, and not each translation by itself.
+    """
+
+    def _extract_corpus_statistics(self, hypotheses, references):
+        of_outputs = [
+            super(MeanBLEU, self)._extract_corpus_statistics(output, references)
+            for output in zip(*hypotheses)
+        ]
+        return [[number for part in parts for number in part] for parts in zip(*of_outputs)]
+
+    def _compute_score_from_stats(self, stats):
+        size = 2 + 2 * self.max_ngram_order  # both lengths; n-grams, those that match and all
+        parts = [stats[start : start + size] for start in range(0, len(stats), size)]
+        scores = [super(MeanBLEU, self)._compute_score_from_stats(part) for part in parts]
+        scores[0].score = mean(score.score for score in scores)
+        return scores[0]
 
 
 def read_significance(path):
@@ -18,7 +43,10 @@ def read_significance(path):
 
 
 def write_significance(path, plan, results, folder):
-    """Compare each row of each corpus with its baselines, over the seeds that both have."""
+    """Compare each row of each corpus with its baselines, over the seeds that both have.
+
+    A comparison of more seeds, which may come from another machine, stays.
+    """
     outputs = defaultdict(lambda: defaultdict(dict))
     for row in results:
         output = folder / row["corpus"] / f"{row['row']}-seed{row['seed']}" / OUTPUT
@@ -31,7 +59,13 @@ def write_significance(path, plan, results, folder):
         for baseline in baselines(plan, row, corpus)
         if (both := (of_rows[baseline], of_rows[row.name]))[0].keys() & both[1].keys()
     ]
-    put_csv(path, FIELDS, COMPARED, compared)
+    known = {tuple(row[field] for field in COMPARED): row for row in read_significance(path)}
+    put_csv(path, FIELDS, COMPARED, [row for row in compared if not _has_more_seeds(known, row)])
+
+
+def _has_more_seeds(known, row):
+    other = known.get(tuple(row[field] for field in COMPARED))
+    return other is not None and int(other["seeds"]) > row["seeds"]
 
 
 def comparison(corpus, baseline, other):
@@ -39,12 +73,10 @@ def comparison(corpus, baseline, other):
     seeds = sorted(baseline.keys() & other.keys())
     references = read_references([baseline[seeds[0]]])
     systems = [
-        (name, [line for seed in seeds for line in read_system(outputs[seed], len(references))])
+        (name, [*zip(*(read_system(outputs[seed], len(references)) for seed in seeds))])
         for name, outputs in (("baseline", baseline), ("other", other))
     ]
-    _, results = compare(systems, references * len(seeds), {"BLEU": bleu_of(corpus)})
+    _, results = compare(systems, references, {"BLEU": bleu_of(corpus, MeanBLEU)})
     first, second = results["BLEU"]
-    return {
-        **{"seeds": len(seeds), "baseline_bleu": f"{first.score:.2f}"},
-        **{"bleu": f"{second.score:.2f}", "p_value": f"{second.p_value:.4f}"},
-    }
+    gain, p_value = second.score - first.score, second.p_value
+    return {"seeds": len(seeds), "gain": f"{gain:+.2f}", "p_value": f"{p_value:.4f}"}

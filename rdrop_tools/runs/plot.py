@@ -21,6 +21,7 @@ class Panel(NamedTuple):
     key: str
     title: str
     logarithmic: bool = False
+    higher_is_better: bool = False
 
 
 PANELS = (
@@ -28,7 +29,7 @@ PANELS = (
     Panel("train_inner", "nll_loss", "Training loss: NLL of one pass (bits per token)"),
     Panel("train_inner", "kl_loss", "KL between two passes (bits per token)"),
     Panel("valid", "ppl", "Validation perplexity", logarithmic=True),
-    Panel("valid", "bleu", "Validation BLEU"),
+    Panel("valid", "bleu", "Validation BLEU", higher_is_better=True),
 )
 HOURS_FROM = 3 * 3600  # seconds; shorter trainings are shown in minutes
 
@@ -95,21 +96,14 @@ def _time_rows(curves):
 
 
 def _draw_curve(axis, positions, curve):
-    from matplotlib.patheffects import withStroke
-
     marker = "o" if len(positions) < 40 else None
+    if curve.panel.higher_is_better:
+        label = f"{curve.name}, best {max(curve.values):.1f}"
+    else:
+        label = f"{curve.name}, last {curve.values[-1]:.3g}"
     axis.plot(
-        positions, curve.values, color=curve.colour, label=curve.name, marker=marker, markersize=3.5
+        positions, curve.values, color=curve.colour, label=label, marker=marker, markersize=3.5
     )
-    last = axis.annotate(
-        f"{curve.values[-1]:.3g}",
-        (positions[-1], curve.values[-1]),
-        (6, 0),
-        textcoords="offset points",
-        va="center",
-        color=curve.colour,
-    )
-    last.set_path_effects([withStroke(linewidth=3, foreground="white")])  # legible on other curves
 
 
 def _finish(axis, panel, unit):
@@ -117,7 +111,6 @@ def _finish(axis, panel, unit):
 
     axis.set_title(panel.title)
     axis.set_xlabel(unit)
-    axis.margins(x=0.12)
     axis.set_xlim(left=0)
     axis.legend(loc="best")
     if panel.logarithmic:
@@ -125,6 +118,8 @@ def _finish(axis, panel, unit):
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.yaxis.set_major_formatter("{x:g}")
         axis.yaxis.set_minor_formatter(NullFormatter())
+    elif panel.higher_is_better:  # the end, where the runs differ, rather than the beginning
+        axis.set_ylim(bottom=max(line.get_ydata().max() for line in axis.lines) / 2)
     else:
         axis.set_ylim(bottom=0)
 

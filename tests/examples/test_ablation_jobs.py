@@ -67,17 +67,19 @@ def test_each_training_runs_once_and_never_more_than_jobs_at_a_time(scripts, job
     assert status == 0 and "0 trainings are to be run" in printed and "==> training" not in printed
 
 
-def test_one_that_fails_leaves_the_others_and_is_run_again(scripts):
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_one_that_fails_leaves_the_others_and_is_run_again(scripts, jobs):
     broken = '[[ $PWD != */rdrop-seed2 ]] || { echo "why it failed"; exit 1; }'
     scripts.stand_in("fairseq-train", FIND_FOLDER, broken, *MAKE)
-    status, printed = finish(scripts, "--jobs", "2")
+    status, printed = finish(scripts, "--jobs", jobs)
     assert status == 1
+    assert "5 of 6 trainings are done." in printed
     folder = scripts.out / "multi30k-150" / "rdrop-seed2"
     assert f"run.sh: the training {folder} stopped; its file output says why" in printed
-    assert printed.endswith("run.sh: a training failed; the lines above say where\n")
+    assert printed.endswith("run.sh: a training failed; the lines above say which\n")
     assert (folder / "output").read_text() == "why it failed\n"
     scripts.stand_in("fairseq-train", FIND_FOLDER, *MAKE)
-    status, printed = finish(scripts, "--jobs", "2")
+    status, printed = finish(scripts, "--jobs", jobs)
     assert status == 0 and "1 trainings are to be run" in printed
 
 
@@ -92,6 +94,29 @@ def test_other_settings_do_not_continue_a_training(scripts):
     assert status == 1 and "1 trainings are to be run" in printed
     assert "rdrop-seed1 was begun with other settings" in printed
     assert "remove that folder to train it again" in printed
+
+
+@pytest.mark.parametrize(
+    "words", [("--bpe-size", "70"), ("--validations", "3"), ("--", "--lr", "9")], ids=" ".join
+)
+def test_results_of_other_common_settings_are_not_mixed(scripts, words):
+    scripts.stand_in("fairseq-train", FIND_FOLDER, *MAKE)
+    assert finish(scripts, "--seeds", "1")[0] == 0
+    status, printed = finish(scripts, "--seeds", "1", *words)
+    assert status == 1
+    assert "results.csv has trainings with other settings (--arch transformer" in printed
+    assert printed.endswith("): name another folder with --out.\n")
+
+
+def test_an_output_that_was_lost_is_made_again(scripts):
+    scripts.stand_in("fairseq-train", FIND_FOLDER, *MAKE)
+    assert finish(scripts, "--seeds", "1")[0] == 0
+    (scripts.out / "multi30k-150" / "rdrop-seed1" / "generate.log").unlink()
+    (scripts.out / "results.csv").unlink()
+    status, printed = finish(scripts, "--seeds", "1")
+    assert status == 0 and "2 of 6" not in printed and "2 of 2 trainings are done." in printed
+    trained = [line.split()[2] for line in printed.splitlines() if line.startswith("==> training")]
+    assert trained == ["multi30k-150/rdrop-seed1:"]
 
 
 @pytest.mark.parametrize("name", ["TERM", "INT"])

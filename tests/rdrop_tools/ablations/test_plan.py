@@ -143,6 +143,16 @@ def test_rows_are_compared_with_plain_training_and_with_as_much_of_it():
     assert compared("rdrop") == compared("views-4") == ["plain", "plain-twice"]
     assert compared("rdrop-twice") == ["plain", "plain-four-times"]
     assert compared("rdrop", "multi30k-2000") == ["plain"]
+    # other settings than the method are those of the plain row
+    assert compared("rdrop-dropout-0.1") == ["plain-dropout-0.1", "plain-twice"]
+    assert compared("rdrop-unclipped") == ["plain-unclipped", "plain-twice"]
+    assert compared("plain-dropout-0.1") == compared("plain-unclipped") == ["plain"]
+    assert compared("late-half") == compared("rdrop-cutoff") == ["plain", "plain-twice"]
+
+
+def test_what_belongs_to_the_criterion_is_no_setting_of_plain_training():
+    plan = read_plan(ROWS.with_name("addrop") / "rows.txt")
+    assert {tuple(baselines(plan, row, "multi30k-2000")) for row in plan.rows} == {(), ("plain",)}
 
 
 def test_the_comment_has_the_default_alpha_of_simcut_and_every_row_of_rdrop_its_own():

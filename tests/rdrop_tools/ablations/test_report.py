@@ -11,6 +11,7 @@ from rdrop_tools.ablations.pictures import (
     against_pairs,
     alphas,
     best_row,
+    curves_of,
     draw_all,
 )
 from rdrop_tools.ablations.plan import read_plan
@@ -39,6 +40,7 @@ def result(row, seed, test, corpus="text-9", settings="", updates=100):
     settings = settings or ("plain" if row.startswith("plain") else "rdrop")
     named = {"corpus": corpus, "row": row, "seed": str(seed), "group": group, "settings": settings}
     scores = {"updates": str(updates), "valid_bleu": "8.00", "test_bleu": str(test)}
+    scores["length_ratio"] = "1.01"
     return {**dict.fromkeys(FIELDS, ""), **named, **scores, "best_update": str(90 + seed)}
 
 
@@ -57,20 +59,21 @@ def lines(plan, significance=()):
 def test_mean_spread_and_the_gain_over_common_seeds(plan):
     found = lines(plan)
     assert found["plain"] == (
-        "| base | plain | 1 | 100 | 1.00 | 3 | 92 | 8.00 ± 0.00 | 12.00 ± 2.00 |  |"
+        "| base | plain | 1 | 100 | 1.00 | 3 | 92 | 8.00 ± 0.00 | 12.00 ± 2.00 | 1.010 |  |"
     )
     assert found["rdrop"] == (
-        "| alpha | rdrop | 2 | 100 | 1.90 | 2 | 92 | 8.00 ± 0.00 | 12.50 ± 2.12 | +1.50 |"
+        "| alpha | rdrop | 2 | 100 | 1.90 | 2 | 92 | 8.00 ± 0.00 | 12.50 ± 2.12 | 1.010 | +1.50 |"
     )
-    assert "| 1 | 91 | 8.00 | 9.00 | -1.00 |" in found["alpha-1"]
+    assert "| 1 | 91 | 8.00 | 9.00 | 1.010 | -1.00 |" in found["alpha-1"]
     assert gains_of(RESULTS[3:5], RESULTS) == [1, 2]
 
 
-def test_p_is_shown_where_it_is_of_the_same_seeds(plan):
+def test_p_is_shown_where_it_is_of_the_same_seeds_and_of_the_same_gain(plan):
     known = {"corpus": "text-9", "row": "rdrop", "baseline": "plain", "p_value": "0.0123"}
-    assert "0.0123" in lines(plan, [{**known, "seeds": "2"}])["rdrop"]
-    assert "0.0123" not in tables(plan, RESULTS, [{**known, "seeds": "1"}])
-    assert "0.0123" not in tables(plan, RESULTS, [{**known, "seeds": "2", "corpus": "text-90"}])
+    known.update(seeds="2", gain="+1.51")
+    assert "0.0123" in lines(plan, [known])["rdrop"]
+    for other in ({"seeds": "1"}, {"corpus": "text-90"}, {"gain": "+1.60"}):
+        assert "0.0123" not in tables(plan, RESULTS, [{**known, **other}])
 
 
 def test_what_was_not_run_is_said(plan):
@@ -108,6 +111,7 @@ def test_the_pictures_show_the_means(plan, tmp_path):
     drawn = draw_all(plan, [*RESULTS, *larger], tmp_path)
     assert [path.name for path in drawn] == ["alpha.png", "pairs.png"]
     assert all(path.stat().st_size > 1000 for path in drawn)
+    assert against_pairs({"text-9": RESULTS}) is None
 
 
 def test_computing_is_that_of_rows_that_differ_in_nothing_else(plan):
@@ -128,6 +132,7 @@ def test_the_curves_are_of_plain_and_of_the_best_row_by_validation(plan, tmp_pat
     ]
     assert best_row(results, "alpha") == "alpha-1"
     assert best_row(results, "schedule") is None
+    assert curves_of(plan, "text-9", results) == ["plain", "plain-twice", "alpha-1"]
     for name in ("plain", "alpha-1"):
         log = tmp_path / "text-9" / f"{name}-seed1" / "train.log"
         log.parent.mkdir(parents=True)
@@ -154,12 +159,22 @@ def test_the_report_leaves_out_results_of_other_settings(tmp_path, capsys):
     ]
     put_csv(tmp_path / "results.csv", FIELDS, FIELDS[:3], results)
     program.main(["report", f"--rows={tmp_path / 'rows.txt'}", f"--out={tmp_path}"])
-    text = capsys.readouterr().out
+    text, said = capsys.readouterr()
     assert "**text-9**: 1 trainings." in text and "12.00" in text and "13.00" not in text
+    assert f"1 rows of {tmp_path / 'results.csv'} are of no row of" in said
+
+
+def test_without_results_the_readme_keeps_its_tables(tmp_path):
+    (tmp_path / "rows.txt").write_text(ROWS)
+    (tmp_path / "README.md").write_text("<!-- tables -->\nold\n<!-- end of tables -->\n")
+    with pytest.raises(SystemExit, match="has no results.csv, of which the tables of"):
+        program.main(["readme", f"--rows={tmp_path / 'rows.txt'}", f"--out={tmp_path}"])
+    assert "old" in (tmp_path / "README.md").read_text()
 
 
 def test_a_training_that_the_table_does_not_have_is_refused(tmp_path):
     (tmp_path / "rows.txt").write_text(ROWS)
     words = ["add", f"--rows={tmp_path / 'rows.txt'}", f"--out={tmp_path}", "text-9/other-seed1"]
+    words.append("--common=")
     with pytest.raises(SystemExit, match="has no row for text-9/other-seed1: was it edited"):
         program.main(words)

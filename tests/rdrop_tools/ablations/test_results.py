@@ -4,17 +4,20 @@ import json
 import multiprocessing
 
 import pytest
+from sacrebleu.metrics import BLEU
 
 from rdrop_tools.ablations.plan import Plan, Row, Training
 from rdrop_tools.ablations.results import (
     FIELDS,
     add_result,
     best_validation,
+    check_common,
     is_done,
     of_plan,
     read_results,
 )
-from rdrop_tools.ablations.significance import write_significance
+from rdrop_tools.ablations.significance import comparison, write_significance
+from rdrop_tools.scoring.comparison import compare
 
 REFERENCES = ["a small dog runs fast", "the old man reads a book", "two boys play in the sand"]
 
@@ -49,15 +52,17 @@ def finish(folder, one, hypotheses, valid=None):
     run.mkdir(parents=True, exist_ok=True)
     (run / "train.log").write_text(log_of(valid or {10: 5.0, 20: 7.25, 30: 7.25, 40: 6.0}))
     (run / "generate.log").write_text(output_of(hypotheses))
+    (run / "commit").write_text("abc1234-dirty\n")
     return run
 
 
 def test_the_row_of_a_training(tmp_path):
     one = training()
     finish(tmp_path, one, [*REFERENCES[:2], REFERENCES[2][: -len(" sand")]])
-    add_result(tmp_path / "results.csv", one, tmp_path)
+    add_result(tmp_path / "results.csv", one, tmp_path, "--lr 1, beam 5")
     (row,) = read_results(tmp_path / "results.csv")
     assert tuple(row) == FIELDS
+    assert (row["common"], row["commit"]) == ("--lr 1, beam 5", "abc1234-dirty")
     assert (row["corpus"], row["row"], row["seed"]) == ("multi30k-9", "plain", "1")
     assert (row["pairs"], row["group"], row["settings"]) == ("9", "base", "--criterion some")
     assert (row["updates"], row["seconds"]) == ("40", "8")
@@ -73,7 +78,7 @@ def test_the_seconds_of_both_stages_count(tmp_path):
     first = run.with_name(f"{run.name}-both")
     first.mkdir()
     (first / "train.log").write_text(log_of({40: 1.0}, seconds=30))
-    add_result(tmp_path / "results.csv", one, tmp_path)
+    add_result(tmp_path / "results.csv", one, tmp_path, "")
     assert read_results(tmp_path / "results.csv")[0]["seconds"] == "38"
 
 
@@ -93,8 +98,8 @@ def test_a_training_is_done_with_its_settings_alone(tmp_path):
     one = training()
     finish(tmp_path, one, REFERENCES)
     assert not is_done(one, read_results(tmp_path / "results.csv"))
-    add_result(tmp_path / "results.csv", one, tmp_path)
-    add_result(tmp_path / "results.csv", one, tmp_path)
+    add_result(tmp_path / "results.csv", one, tmp_path, "")
+    add_result(tmp_path / "results.csv", one, tmp_path, "")
     results = read_results(tmp_path / "results.csv")
     assert len(results) == 1 and is_done(one, results)
     assert not is_done(training(seed=2), results)
@@ -109,7 +114,9 @@ def test_rows_that_are_added_at_the_same_time_are_all_there(tmp_path):
     for one in many:
         finish(tmp_path, one, REFERENCES)
     processes = [
-        multiprocessing.Process(target=add_result, args=(tmp_path / "results.csv", one, tmp_path))
+        multiprocessing.Process(
+            target=add_result, args=(tmp_path / "results.csv", one, tmp_path, "")
+        )
         for one in many
     ]
     for process in processes:
@@ -132,7 +139,7 @@ def test_significance_is_of_the_outputs_of_all_common_seeds(tmp_path, seeds):
     for one in folders:
         for seed in (*seeds, 3):
             if (tmp_path / one._replace(seed=seed).folder).exists():
-                add_result(tmp_path / "results.csv", one._replace(seed=seed), tmp_path)
+                add_result(tmp_path / "results.csv", one._replace(seed=seed), tmp_path, "")
     path = tmp_path / "significance.csv"
     results = read_results(tmp_path / "results.csv")
     write_significance(path, Plan(40, 0.9, [one.row for one in folders]), results, tmp_path)
@@ -141,5 +148,80 @@ def test_significance_is_of_the_outputs_of_all_common_seeds(tmp_path, seeds):
         ["multi30k-9", "rdrop", "plain", str(len(seeds))],
         ["multi30k-9", "same", "plain", str(len(seeds))],
     ]
-    assert lines[0][5] == "100.00" and float(lines[0][6]) < 0.5
-    assert lines[1][4] == lines[1][5] and lines[1][6] == "1.0000"
+    assert float(lines[0][4]) > 50 and float(lines[0][5]) < 0.5
+    assert lines[1][4:] == ["+0.00", "1.0000"]
+
+
+def outputs_of(folder, *texts):
+    """{seed: output} of texts."""
+    paths = {}
+    for seed, text in enumerate(texts, 1):
+        paths[str(seed)] = folder / f"{len(list(folder.iterdir()))}.log"
+        paths[str(seed)].write_text(output_of(text))
+    return paths
+
+
+WORSE = ["a small dog runs", "the old man reads one book now", "two boys play in a sand"]
+
+
+def test_the_gain_is_the_difference_of_the_mean_bleu(tmp_path):
+    """BLEU of a text of both outputs would be another: one is short and the other long."""
+    short = [line.rpartition(" ")[0] for line in REFERENCES]
+    long = [f"{line} today" for line in REFERENCES]
+    baseline = outputs_of(tmp_path, short, long)
+    found = comparison("text-5", baseline, outputs_of(tmp_path, REFERENCES, WORSE))
+    bleu = [BLEU().corpus_score(text, [REFERENCES]).score for text in (short, long, WORSE)]
+    assert found["gain"] == f"{(100 + bleu[2]) / 2 - (bleu[0] + bleu[1]) / 2:+.2f}"
+    assert found["seeds"] == 2
+
+
+def test_one_output_is_compared_as_sacrebleu_does(tmp_path):
+    found = comparison("text-5", outputs_of(tmp_path, WORSE), outputs_of(tmp_path, REFERENCES))
+    systems = [("baseline", WORSE), ("other", REFERENCES)]
+    _, results = compare(systems, REFERENCES, {"BLEU": BLEU()})
+    assert found["p_value"] == f"{results['BLEU'][1].p_value:.4f}"
+
+
+def test_the_same_outputs_several_times_are_no_more_evidence(tmp_path):
+    better = [*REFERENCES[:2], WORSE[2]]
+    once, thrice = (
+        comparison(
+            "text-5", outputs_of(tmp_path, *[WORSE] * n), outputs_of(tmp_path, *[better] * n)
+        )
+        for n in (1, 3)
+    )
+    assert (once["gain"], once["p_value"]) == (thrice["gain"], thrice["p_value"])
+
+
+def test_a_comparison_of_more_seeds_stays(tmp_path):
+    plain, rdrop = training(), training("rdrop")
+    for one in (plain, rdrop):
+        finish(tmp_path, one, REFERENCES)
+        add_result(tmp_path / "results.csv", one, tmp_path, "")
+    path = tmp_path / "significance.csv"
+    known = "multi30k-9,rdrop,plain,2,+0.50,0.0300"
+    path.write_text(f"corpus,row,baseline,seeds,gain,p_value\n{known}\n")
+    results = read_results(tmp_path / "results.csv")
+    write_significance(path, Plan(40, 0.9, [plain.row, rdrop.row]), results, tmp_path)
+    assert path.read_text().splitlines()[1:] == [known]
+
+
+def test_a_line_that_was_cut_short_is_named(tmp_path):
+    one = training()
+    finish(tmp_path, one, REFERENCES)
+    path = tmp_path / "results.csv"
+    add_result(path, one, tmp_path, "")
+    path.write_text(path.read_text() + "multi30k-9,plain,2,base,9,\n")
+    with pytest.raises(ValueError, match=r"^line 3 of .*results.csv is not a score: remove it\.$"):
+        read_results(path)
+
+
+def test_trainings_of_other_common_settings_are_refused(tmp_path):
+    one = training()
+    finish(tmp_path, one, REFERENCES)
+    path = tmp_path / "results.csv"
+    add_result(path, one, tmp_path, "--lr 1")
+    check_common(path, read_results(path), "--lr 1")
+    needed = r"has trainings with other settings \(--lr 1\) than these \(--lr 2\): name another"
+    with pytest.raises(ValueError, match=needed):
+        check_common(path, read_results(path), "--lr 2")

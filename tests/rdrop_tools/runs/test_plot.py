@@ -49,7 +49,7 @@ def points(line):
 def test_curves_show_the_logged_numbers(log, tmp_path):
     plain = write_log(tmp_path / "plain.log", inner(10), inner(30), valid(30, 50))
     loss, kl, ppl = program.draw([("R-Drop", log), ("plain", plain)]).axes
-    assert [line.get_label() for line in loss.lines] == ["R-Drop", "plain"]
+    assert [line.get_label() for line in loss.lines] == ["R-Drop, last 7.5", "plain, last 7.5"]
     assert points(loss.lines[1]) == [[10, 7.5], [30, 7.5]]
     assert [points(line) for line in kl.lines] == [[[10, 0.1], [20, 0.2]]]
     assert points(ppl.lines[0]) == [[10, 99.5], [20, 42]]
@@ -66,15 +66,17 @@ def test_panels_that_no_run_has_are_left_out(tmp_path, log):
 
 def test_bleu(tmp_path):
     runs = []
-    for name, bleus in (("R-Drop", (1.5, 30)), ("plain", (1, 28))):
+    for name, bleus in (("R-Drop", (1.5, 30)), ("plain", (28, 27))):
         valids = (valid(n, 50, bleu=bleu) for n, bleu in zip((10, 20), bleus))
         runs.append((name, write_log(tmp_path / name, inner(10), *valids)))
     *_, bleu = program.draw(runs).axes
     assert bleu.get_title(loc="left") == "Validation BLEU"
     assert [points(line) for line in bleu.lines] == [
         [[10, 1.5], [20, 30]],
-        [[10, 1], [20, 28]],
+        [[10, 28], [20, 27]],
     ]
+    assert [line.get_label() for line in bleu.lines] == ["R-Drop, best 30.0", "plain, best 28.0"]
+    assert bleu.get_ylim()[0] == 15
 
 
 def test_the_second_row_is_by_wall_time(tmp_path):
