@@ -155,12 +155,17 @@ def figures_of_rows():
     return figures
 
 
+def blocks(text):
+    """Paragraphs, list items and lines of tables."""
+    return re.split(r"\n(?=\n|- |\|)", text)
+
+
 def without_source(text):
-    """The figures of each paragraph or line of a table that no row named there has."""
+    """The figures of each block that no row named there has."""
     known = figures_of_rows()
     return [
         figure
-        for block in re.split(r"\n(?=\n|- |\|)", text)
+        for block in blocks(text)
         for figure in re.findall(FIGURE, block)
         if not any(figure in known[name] for name in re.findall(r"`([\w.-]+)`", block))
     ]
@@ -175,9 +180,9 @@ def test_the_words_have_the_figures_of_the_rows_that_they_name(study):
 
 def test_other_readmes_have_the_figures_of_the_rows_that_they_name():
     text = (REPOSITORY / "README.md").read_text("utf-8")
-    lines = [line for line in text.splitlines() if "examples/ablations" in line]
-    assert without_source("\n\n".join(lines)) == []
-    assert re.findall(FIGURE, "".join(lines))
+    about = [block for block in blocks(text) if "examples/ablations" in block]
+    assert without_source("\n\n".join(about)) == []
+    assert re.findall(FIGURE, "".join(about))
 
 
 def test_a_figure_of_no_row_or_of_another_row_is_noticed():
