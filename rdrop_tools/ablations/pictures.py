@@ -127,6 +127,9 @@ def against_pairs(by_corpus):
     axis.axhline(0, color="#888888", linewidth=1)
     for (text, points), colour in zip(curves.items(), COLOURS):
         _draw_points(axis, points, text, colour)
+    sizes = sorted({pairs for points in curves.values() for pairs in points})
+    axis.set_xticks(sizes, [f"{pairs:,}" for pairs in sizes])
+    axis.minorticks_off()
     axis.legend()
     return figure
 
