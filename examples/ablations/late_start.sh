@@ -82,7 +82,7 @@ end() {
 # train FOLDER UPDATES ARGUMENTS...
 train() {
     mkdir -p "$1"
-    [ -e "$1/trained" ] || rm -f "$1/settings"
+    [ -e "$1/trained" ] || rm -f "$1/settings" # it begins anew
     keep_settings "$1/settings" "$data ${model[*]} ${optimization[*]} ${*:2}" \
         "remove that folder to train it again, or name another one with --out"
     [ ! -e "$1/trained" ] || return 0

@@ -152,7 +152,7 @@ train() {
     [ -e "$folder/constant_updates" ] || train_at_constant_rate "$1" "$folder"
     train_at_falling_rate "$1" "$folder" "$(cat "$folder/constant_updates")"
     mv "$folder/checkpoint_last.pt" "$folder/model.pt" # the loss is no judge of the best by BLEU
-    rm "$folder"/checkpoint*.pt
+    rm -f "$folder"/checkpoint*.pt
 }
 
 train_at_constant_rate() {

@@ -82,11 +82,11 @@ def made_tables(args, plan):
 
 def current_results(args, plan):
     """Return the results of the plan as it is; say how many have other settings than its own."""
-    results = read_results(args.out / "results.csv")
+    path = args.out / "results.csv"
+    results = read_results(path)
     seeds = max([args.seeds, *(int(row["seed"]) for row in results)])
     current = of_plan(results, trainings(plan, seeds))
     if left_out := len(results) - len(current):
-        path = args.out / "results.csv"
         print(f"{left_out} rows of {path} are of no row of {args.rows}: left out", file=sys.stderr)
     return current
 

@@ -70,9 +70,12 @@ def _gain(own, results, baseline, p_values):
     if not gains:
         return ["", ""]
     known = p_values.get((own[0]["row"], baseline))
-    of_this = known and known["seeds"] == str(len(gains))
-    of_this = of_this and abs(float(known["gain"]) - mean(gains)) < 0.02  # each is rounded
-    return [f"{mean(gains):+.2f}", known["p_value"] if of_this else ""]
+    return [f"{mean(gains):+.2f}", known["p_value"] if known and _is_of(known, gains) else ""]
+
+
+def _is_of(known, gains):
+    """Whether a comparison is of these gains: as many, with their mean. Each figure is rounded."""
+    return known["seeds"] == str(len(gains)) and abs(float(known["gain"]) - mean(gains)) < 0.02
 
 
 def gains_of(own, results, baseline=PLAIN):
