@@ -39,7 +39,6 @@ main() {
     mkdir -p "$work"
     hold "$work/.lock" "$work"
     half=$((updates / 2))
-    peak=$(printf '%s\n' "${optimization[@]}" | grep -A 1 -x -e --lr | tail -n 1)
     train_plainly
     local line lines
     mapfile -t lines < <(sed 's/#.*//; /|/!d; s/|/ /g' "$ends")
@@ -63,7 +62,7 @@ end() {
     if [ "$name" != plain ]; then
         start=$(calculate "int($updates * $2 + 0.5)")
         last=$(calculate "int($start + ($updates - $start) / $3)")
-        rate=$(calculate "$peak * ($updates - $start) / ($updates - $half)")
+        rate=$(calculate "$peak_rate * ($updates - $start) / ($updates - $half)")
         from=$(echo "$work"/plain/checkpoint_*_"$start".pt)
         # fairseq makes none where an epoch ends
         [ -e "$from" ] || die "no checkpoint at update $start: $name needs another start in $ends"

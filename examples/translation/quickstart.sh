@@ -49,12 +49,10 @@ main() {
     stage 3 "Making the en-$lang corpus"
     make_corpus
 
-    stage 4 "Training with R-Drop, alpha $rdrop_alpha, for $minutes minutes"
-    train rdrop
-    if [ -n "$compare" ]; then
-        say "Training with plain label smoothing for $minutes minutes"
-        train plain
-    fi
+    stage 4 "Training for $minutes minutes, at the end with R-Drop, alpha $rdrop_alpha"
+    train_start
+    train_end rdrop "$rdrop_alpha" "$rdrop_update"
+    [ -z "$compare" ] || train_end plain 0 1
 
     stage 5 "Translating the test set"
     translate rdrop
@@ -71,7 +69,7 @@ read_options() {
     option lang LANG de "target language: de, fr, es, nl, ..."
     option minutes X '' \
         "training time of each model ($training_minutes); uses a GPU where there is one"
-    flag compare "also train with plain label smoothing for as long, and compare the two"
+    flag compare "also train that end without R-Drop, for as long, and compare the two"
     flag smoke "the same stages on a slice of the corpus, in less than two minutes"
     option out DIR "$repo/quickstart-runs" "where everything goes"
     parse_options "$@"
@@ -139,48 +137,69 @@ make_corpus() {
 
 folder_of() { echo "$work/$1-${minutes}min"; }
 
-# train rdrop|plain: makes model.pt. The learning rate stays constant for a share of the time, which
-# also measures the machine, and then falls to zero in the updates that still fit.
-train() {
-    local folder
-    folder=$(folder_of "$1")
-    if already_made "$folder/model.pt"; then
-        rm -f "$folder"/checkpoint*.pt # had it been killed before they were removed
-        return
-    fi
+# Until near the end plain training learns more in the same time. So this part has one pass and no KL, and is
+# the same with R-Drop and without. Sets $constant, the updates at the full learning rate, which also measure
+# the machine, and $total, those that a plain training has in the time.
+train_start() {
+    local folder last
+    folder=$(folder_of start)
     mkdir -p "$folder"
-    [ -e "$folder/constant_updates" ] || train_at_constant_rate "$1" "$folder"
-    train_at_falling_rate "$1" "$folder" "$(cat "$folder/constant_updates")"
-    mv "$folder/checkpoint_last.pt" "$folder/model.pt" # the loss is no judge of the best by BLEU
+    keep_whole_checkpoint "$folder"
+    if [ ! -e "$folder/constant_updates" ]; then
+        say "plainly, at a constant learning rate until minute $(calculate "$minutes * $constant_share")"
+        fairseq_train "$folder" "$constant_share" --reg-alpha 0 \
+            --lr-scheduler fixed --warmup-updates "$warmup_updates"
+        note_last_update "$folder" constant_updates
+    fi
+    constant=$(cat "$folder/constant_updates")
+    total=$(calculate "int($constant / $constant_share)")
+    if ! already_made "$folder/updates"; then
+        last=$(calculate "int($total * $plain_share)")
+        say "plainly, at a falling learning rate until update $last"
+        train_at_falling_rate "$folder" "$plain_share" --reg-alpha 0 \
+            --warmup-updates "$constant" --total-num-update "$total" --max-update "$last"
+        note_last_update "$folder" updates
+    fi
+    rm -f "$folder"/checkpoint_*_*.pt "$folder/checkpoint_best.pt"
+}
+
+# train_end rdrop|plain ALPHA COST: goes on from there to a learning rate of zero, and makes model.pt. An
+# update takes the time of COST plain ones.
+train_end() {
+    local folder start last rate
+    folder=$(folder_of "$1")
+    if ! already_made "$folder/model.pt"; then
+        mkdir -p "$folder"
+        keep_whole_checkpoint "$folder"
+        [ -e "$folder/checkpoint_last.pt" ] || copy_start "$folder"
+        start=$(cat "$(folder_of start)/updates")
+        last=$(calculate "int($start + ($total - $start) / $3)")
+        rate=$(calculate "$peak_rate * ($total - $start) / ($total - $constant)")
+        say "from there until update $last, alpha $2"
+        train_at_falling_rate "$folder" 1 --reg-alpha "$2" \
+            --lr "$rate" --warmup-updates "$start" --total-num-update "$last" --max-update "$last"
+        mv "$folder/checkpoint_last.pt" "$folder/model.pt" # the loss is no judge of the best by BLEU
+    fi
     rm -f "$folder"/checkpoint*.pt
 }
 
-train_at_constant_rate() {
-    local criterion=(--criterion label_smoothed_cross_entropy)
-    # with alpha 0 it trains plainly, and logs what R-Drop logs
-    [ "$1" = plain ] || criterion=(--criterion rdrop_label_smoothed_cross_entropy --reg-alpha 0)
-    say "at a constant learning rate until minute $(calculate "$minutes * $constant_share")"
-    fairseq_train "$2" "$constant_share" "${criterion[@]}" \
-        --lr-scheduler fixed --warmup-updates "$warmup_updates"
-    last_update "$2" >"$2/constant_updates.tmp"
-    mv "$2/constant_updates.tmp" "$2/constant_updates"
+# copy_start FOLDER: the checkpoint comes last, as it is what says that all is there.
+copy_start() {
+    local start
+    start=$(folder_of start)
+    cp "$start/train.log" "$1"
+    cp "$start/checkpoint_last.pt" "$1/checkpoint_last.pt.tmp"
+    mv "$1/checkpoint_last.pt.tmp" "$1/checkpoint_last.pt"
 }
 
-# train_at_falling_rate rdrop|plain FOLDER UPDATES: UPDATES is how many the constant rate had.
 train_at_falling_rate() {
-    local updates=$3 start total criterion=(--criterion label_smoothed_cross_entropy)
-    total=$(calculate "int($updates / $constant_share)")
-    if [ "$1" = rdrop ]; then
-        # until near the end plain training learns more in the same time
-        start=$(calculate "int($total * $plain_share)")
-        total=$(calculate "int($start + ($total - $start) / $rdrop_update)")
-        criterion=(--criterion rdrop_label_smoothed_cross_entropy --reg-alpha "$rdrop_alpha")
-        criterion+=(--rdrop-start-update "$start")
-    fi
-    say "at a falling learning rate until update $total${start:+, with R-Drop from update $start}"
-    fairseq_train "$2" 1 "${criterion[@]}" \
-        --reset-lr-scheduler --lr-scheduler polynomial_decay \
-        --warmup-updates "$updates" --total-num-update "$total" --max-update "$total"
+    fairseq_train "$@" --reset-lr-scheduler --lr-scheduler polynomial_decay
+}
+
+# note_last_update FOLDER FILE
+note_last_update() {
+    grep -o 'num_updates": "[0-9]*' "$1/train.log" | tail -n 1 | tr -dc 0-9 >"$1/$2.tmp"
+    mv "$1/$2.tmp" "$1/$2"
 }
 
 # fairseq_train FOLDER SHARE ARGUMENTS...: until SHARE of the budget is used up, resumes included.
@@ -188,14 +207,14 @@ fairseq_train() {
     local folder=$1 hours
     hours=$(calculate "$minutes * $2 / 60")
     shift 2
-    keep_whole_checkpoint "$folder"
     rm -f "$folder/output"
     mkfifo "$folder/output"
     tee -a "$log" <"$folder/output" | python "$repo/scripts/show_training.py" &
     local printer=$! status=0
     launch "$work/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
-        "${model[@]}" --label-smoothing "$label_smoothing" "$@" \
-        --max-tokens $((max_tokens / all_processes)) --seed 1 "${optimization[@]}" \
+        "${model[@]}" --criterion rdrop_label_smoothed_cross_entropy \
+        --label-smoothing "$label_smoothing" --max-tokens $((max_tokens / all_processes)) \
+        --seed 1 "${optimization[@]}" "$@" \
         --stop-time-hours "$hours" "${precision_flags[@]}" \
         --save-dir "$folder" --no-epoch-checkpoints --save-interval-updates 200 \
         --keep-interval-updates 1 --log-format json --log-interval 10 \
@@ -204,8 +223,6 @@ fairseq_train() {
     rm "$folder/output"
     return "$status"
 }
-
-last_update() { grep -o 'num_updates": "[0-9]*' "$1/train.log" | tail -n 1 | tr -dc 0-9; }
 
 translate() {
     local folder

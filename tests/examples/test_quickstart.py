@@ -13,8 +13,6 @@ from helpers.constants import REPOSITORY
 from helpers.launch import run
 from helpers.quickstart import QUICKSTART, Checkout
 
-START = "rdrop-start-update"
-
 
 @pytest.fixture
 def checkout(tmp_path):
@@ -31,8 +29,8 @@ def test_every_stage_in_its_order(checkout):
     assert re.findall(r"\[(\d)/6\]", output) == list("123456")
     assert programs(calls) == [
         *("prepare_home_assistant.py", "prepare_home_assistant.py", "subwords.py"),
-        *("fairseq-preprocess", "fairseq-train", "fairseq-train", "fairseq-generate"),
-        *("score_bleu.py", "plot_training.py"),
+        *("fairseq-preprocess", "fairseq-train", "fairseq-train", "fairseq-train"),
+        *("fairseq-generate", "score_bleu.py", "plot_training.py"),
     ]
     assert re.findall(r"(?:source|reference|hypothesis) +(\w+ \d)", output) == [
         f"{kind} {n}" for n in range(5) for kind in ("source", "target", "result")
@@ -86,36 +84,67 @@ def test_a_second_run_makes_nothing_again(checkout):
     ]
 
 
-def test_training_with_rdrop_and_to_compare_without(checkout):
+def given(training, option):
+    """The last value of an option counts."""
+    return re.findall(rf"--{option} (\S+)", training)[-1]
+
+
+@pytest.fixture
+def trainings(checkout):
+    """The calls of fairseq-train: constant rate, falling rate, end with R-Drop, end without."""
     _, _, calls = checkout.run("--compare", "--minutes", "6")
-    trainings = [call for call in calls if call.startswith("fairseq-train")]
-    criteria = [re.search(r"--criterion (\w+)", call)[1] for call in trainings]
-    rdrop, plain = "rdrop_label_smoothed_cross_entropy", "label_smoothed_cross_entropy"
-    assert criteria == [rdrop, rdrop, plain, plain]
-    assert "--reg-alpha 0 " in trainings[0] and "--reg-alpha 1 --rdrop-start" in trainings[1]
-    # Apart from the criterion, the folder and the number of updates everything is equal.
-    own = r"--(?:reg-alpha|rdrop-start-update|total-num-update|max-update) \S+ "
-    shared = [re.sub(rf"{own}|\brdrop_(?=label)|rdrop-6|plain-6", "", c) for c in trainings]
-    assert shared[:2] == shared[2:]
+    return [call for call in calls if call.startswith("fairseq-train")]
 
 
-def test_the_learning_rate_falls_within_the_time_that_is_left(checkout):
-    _, _, calls = checkout.run("--minutes", "6", "--compare")
-    trainings = [call for call in calls if call.startswith("fairseq-train")]
-    for constant, falling in (trainings[:2], trainings[2:]):
-        share = float(re.search(r"--stop-time-hours (\S+)", constant)[1]) / 0.1
-        assert 0 < share < 1 and "--lr-scheduler fixed" in constant
-        assert "--stop-time-hours 0.1 " in falling and "--lr-scheduler polynomial_decay" in falling
-        assert "--warmup-updates 40 " in falling
-    assert f"--max-update {int(40 / share)} " in falling  # of plain label smoothing
-    start, last = (int(re.search(rf"--{o} (\d+)", trainings[1])[1]) for o in (START, "max-update"))
-    settings = (checkout.folder / QUICKSTART.parent / "quickstart" / "settings.sh").read_text()
-    plain_share, cost = (
-        float(re.search(rf"^{name}=(\S+)", settings, re.M)[1])
-        for name in ("plain_share", "rdrop_update")
-    )
-    assert start == int(40 / share * plain_share) and 40 <= start < last
-    assert start + (last - start) * cost == pytest.approx(40 / share, abs=2)
+@pytest.fixture
+def settings(checkout):
+    text = (checkout.folder / QUICKSTART.parent / "quickstart" / "settings.sh").read_text()
+    return {name: float(value) for name, value in re.findall(r"^(\w+)=([\d.e-]+)", text, re.M)}
+
+
+def test_the_end_alone_is_with_rdrop_and_to_compare_without(trainings, settings):
+    alphas = [float(given(training, "reg-alpha")) for training in trainings]
+    assert alphas == [0, 0, settings["rdrop_alpha"], 0]
+    # Apart from alpha, the folder and the number of updates the ends are equal.
+    own = r"--(?:reg-alpha|total-num-update|max-update) \S+|(?:rdrop|plain)-6min"
+    ends = [re.sub(own, "", training) for training in trainings[2:]]
+    assert ends[0] == ends[1]
+
+
+def test_each_training_has_its_share_of_the_time(trainings, settings):
+    hours = [float(given(training, "stop-time-hours")) for training in trainings]
+    shares = (settings["constant_share"], settings["plain_share"], 1, 1)
+    assert hours == pytest.approx([share * 6 / 60 for share in shares])
+    assert "--lr-scheduler fixed" in trainings[0]
+    # 40 updates at the constant rate, as the stand-in says
+    total = int(40 / settings["constant_share"])
+    start = int(total * settings["plain_share"])
+    last = [int(given(training, "max-update")) for training in trainings[1:]]
+    assert last == [start, int(start + (total - start) / settings["rdrop_update"]), total]
+
+
+def test_the_learning_rate_falls_to_zero_without_a_jump(trainings, settings):
+    def rate_at(update, training):
+        peak = float(given(training, "lr"))
+        begin, end = (int(given(training, o)) for o in ("warmup-updates", "total-num-update"))
+        return peak * (end - update) / (end - begin)
+
+    start = int(given(trainings[1], "max-update"))
+    assert rate_at(40, trainings[1]) == settings["peak_rate"]
+    for end in trainings[2:]:
+        assert "--lr-scheduler polynomial_decay" in end
+        assert rate_at(start, end) == pytest.approx(rate_at(start, trainings[1]), rel=1e-5)
+        assert given(end, "total-num-update") == given(end, "max-update")
+
+
+def test_both_ends_go_on_from_the_checkpoint_before_them(checkout):
+    checkout.run()
+    start = checkout.work / "start-12min" / "checkpoint_last.pt"
+    with zipfile.ZipFile(start, "w") as whole:
+        whole.writestr("the start", "")
+    _, _, calls = checkout.run("--compare")
+    assert [p for p in programs(calls) if p == "fairseq-train"] == ["fairseq-train"]
+    assert "continues from ['the start']" in (checkout.work / "quickstart.log").read_text()
 
 
 @pytest.mark.parametrize("cores", [1, 2])
@@ -153,7 +182,7 @@ def test_a_failed_stage_stops_with_its_message_and_is_repeated(checkout, broken)
 
 def test_a_torn_checkpoint_gives_way_to_the_one_before(checkout):
     checkout.run(broken="lr-scheduler polynomial_decay")
-    model = checkout.work / "rdrop-12min"
+    model = checkout.work / "start-12min"
     (model / "checkpoint_last.pt").write_bytes(b"PK\3\4 and then the power failed")
     with zipfile.ZipFile(model / "checkpoint_2_400.pt", "w") as whole:
         whole.writestr("it", "is whole")

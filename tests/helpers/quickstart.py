@@ -23,8 +23,9 @@ if name == "prepare_home_assistant.py":
     Path(given["--wheel"]).touch()
 if name == "fairseq-train":
     folder = Path(given["--save-dir"])
-    print('{{"epoch": 1, "nll_loss": "7", "num_updates": "40", "wall": "6"}}')
-    Path(given["--log-file"]).write_text('"train_num_updates": "40"')
+    updates = given.get("--max-update", "40")
+    print(f'{{{{"epoch": 1, "nll_loss": "7", "num_updates": "{{updates}}", "wall": "6"}}}}')
+    Path(given["--log-file"]).write_text(f'"train_num_updates": "{{updates}}"')
     last = folder / "checkpoint_last.pt"
     print("continues from", zipfile.ZipFile(last).namelist() if last.exists() else "nothing")
     zipfile.ZipFile(last, "w").close()

@@ -23,11 +23,12 @@ model=(
     --decoder-attention-heads 4
 )
 max_tokens=1024                   # of an update, however many processes share it
+peak_rate=2e-3                    # of learning
 optimization=(
     --optimizer adam              # Vaswani et al. 2017
     --adam-betas '(0.9, 0.98)'    # Vaswani et al. 2017
     --clip-norm 1
-    --lr 2e-3
+    --lr "$peak_rate"
 )
 label_smoothing=0.1               # Vaswani et al. 2017
 rdrop_alpha=1                     # weight of the KL; the paper's 5 wants many more updates than fit
