@@ -108,6 +108,31 @@ def test_results_of_other_common_settings_are_not_mixed(scripts, words):
     assert printed.endswith("): name another folder with --out.\n")
 
 
+def test_prepared_corpora_need_no_archives(scripts):
+    scripts.stand_in("fairseq-train", FIND_FOLDER, *MAKE)
+    words = ("bash", PROGRAM, "--rows", "rows.txt", "--out", scripts.out, "--cpu")
+    finished = run(*words, check=False, **scripts.options)
+    assert finished.returncode == 0, finished.stdout
+    assert not (scripts.out / "orig").exists()
+
+
+def test_interface_strings_with_other_subwords_are_refused(scripts):
+    scripts.stand_in("fairseq-train", FIND_FOLDER, *MAKE)
+    rows = ROWS.replace("multi30k-150", "interface-es-150")
+    (scripts.folder / "rows.txt").write_text(rows)
+    corpus = scripts.out / "interface-es-150"
+    for stage in STAGES[:3]:
+        (corpus / stage).mkdir(parents=True)
+    assert finish(scripts, "--seeds", "1")[0] == 0
+    (scripts.out / "results.csv").unlink()  # it would refuse them first
+    status, printed = finish(scripts, "--seeds", "1", "--bpe-size", "70")
+    assert status == 1
+    assert printed.endswith(
+        f"run.sh: {corpus} was begun with other settings (4000 subwords): "
+        "remove that folder to make it again\n"
+    )
+
+
 def test_an_output_that_was_lost_is_made_again(scripts):
     scripts.stand_in("fairseq-train", FIND_FOLDER, *MAKE)
     assert finish(scripts, "--seeds", "1")[0] == 0

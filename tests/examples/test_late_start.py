@@ -61,6 +61,16 @@ def test_its_scores_are_collected_and_nothing_is_trained_twice(finished):
     assert (out / "late_start.csv").read_bytes() == before
 
 
+def test_an_end_with_other_settings_is_refused(finished):
+    out, command = finished
+    ends = out.parent / "stronger.txt"
+    ends.write_text(ENDS.replace("--reg-alpha 1", "--reg-alpha 3"))
+    refused = run(*command, "--ends", ends, check=False)
+    assert refused.returncode == 1
+    assert "60-updates-seed1/late was begun with other settings (" in refused.stdout
+    assert "remove that folder to train it again" in refused.stdout
+
+
 def test_a_start_without_a_checkpoint_is_refused(finished):
     out, command = finished
     ends = out.parent / "between.txt"
