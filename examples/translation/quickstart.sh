@@ -145,6 +145,8 @@ train_start() {
     folder=$(folder_of start)
     mkdir -p "$folder"
     keep_whole_checkpoint "$folder"
+    # without a checkpoint it begins anew
+    [ -e "$folder/checkpoint_last.pt" ] || rm -f "$folder"/{train.log,constant_updates,updates}
     if [ ! -e "$folder/constant_updates" ]; then
         say "plainly, at a constant learning rate until minute $(calculate "$minutes * $constant_share")"
         fairseq_train "$folder" "$constant_share" --reg-alpha 0 \

@@ -192,6 +192,15 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before(checkout):
     assert "continues from ['it']" in (checkout.work / "quickstart.log").read_text()
 
 
+def test_a_start_whose_only_checkpoint_is_torn_is_trained_again(checkout):
+    checkout.run()
+    (checkout.work / "start-12min" / "checkpoint_last.pt").write_bytes(b"PK\3\4 and no more")
+    status, output, calls = checkout.run("--compare")
+    assert status == 0
+    assert programs(calls).count("fairseq-train") == 3
+    assert "checkpoint_last.pt was cut short" in output
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
