@@ -204,7 +204,8 @@ note_last_update() {
     mv "$1/$2.tmp" "$1/$2"
 }
 
-# fairseq_train FOLDER SHARE ARGUMENTS...: until SHARE of the budget is used up, resumes included.
+# fairseq_train FOLDER SHARE ARGUMENTS...: until SHARE of the budget is used up, resumes included. Plain
+# training has this criterion with alpha 0, since fairseq continues no checkpoint with another criterion.
 fairseq_train() {
     local folder=$1 hours
     hours=$(calculate "$minutes * $2 / 60")

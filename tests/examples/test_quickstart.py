@@ -103,6 +103,9 @@ def settings(checkout):
 
 
 def test_the_end_alone_is_with_rdrop_and_to_compare_without(trainings, settings):
+    assert {given(training, "criterion") for training in trainings} == {
+        "rdrop_label_smoothed_cross_entropy"
+    }
     alphas = [float(given(training, "reg-alpha")) for training in trainings]
     assert alphas == [0, 0, settings["rdrop_alpha"], 0]
     # Apart from alpha, the folder and the number of updates the ends are equal.
