@@ -89,19 +89,23 @@ def alphas(results):
 def against_computing(plan, by_corpus):
     """Return a figure of test BLEU against computing, of trainings that differ in nothing else.
 
-    Those are plain ones, and those with the settings of the row `rdrop`. None without results.
+    Those are plain ones, and those with the settings of the row `rdrop`, of the corpora where one
+    of both was trained with more than one computing. None without such a corpus.
     """
     cost = {row.name: computing(plan, row) for row in plan.rows}
     curves = {}
     for corpus, results in by_corpus.items():
+        of_corpus = {}
         for method, name in ((PLAIN, "plain"), (RDROP, "R-Drop")):
             settings = {row["settings"] for row in results if row["row"] == method}
             points = {}
             for row in results:
                 if row["settings"] in settings:
                     points.setdefault(cost[row["row"]], []).append(float(row["test_bleu"]))
-            if len(points) > 1:
-                curves[f"{name}, {corpus}"] = points
+            if points:
+                of_corpus[f"{name}, {corpus}"] = points
+        if max(map(len, of_corpus.values()), default=0) > 1:
+            curves.update(of_corpus)
     if not curves:
         return None
     figure, axis = _axis(f"computing, in plain trainings of {plan.updates} updates", "test BLEU")

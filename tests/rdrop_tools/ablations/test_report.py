@@ -119,7 +119,8 @@ def test_computing_is_that_of_rows_that_differ_in_nothing_else(plan):
     twice = [result("plain-twice", 1, 15, updates=200), result("plain-twice", 2, 16, updates=200)]
     (axis,) = against_computing(plan, {"text-9": [*RESULTS, *twice]}).axes
     assert axis.get_lines()[0].get_xydata().tolist() == [[1, 12], [2, 15.5]]
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["plain, text-9"]
+    labels = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert labels == ["plain, text-9", "R-Drop, text-9"]
     assert against_computing(plan, {"text-9": RESULTS}) is None
 
 
