@@ -46,7 +46,7 @@ def reference_scores(args) -> tuple:
 
     from rdrop_tools.translation.engines.fairseq import load_checkpoint
 
-    model, _, task = load_checkpoint(args)
+    model, _, task = load_checkpoint(args)  # needs its path and data
     dataset = task.load_dataset(args.split) or task.dataset(args.split)
     batches = task.get_batch_iterator(dataset, max_sentences=8)
     found = []
