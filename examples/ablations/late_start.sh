@@ -25,6 +25,7 @@ main() {
     argument data
     option updates N 3400 "computing of a training, in plain updates"
     option seed N 1 "random seed"
+    option dropout P '' "of all of them, in place of the quickstart's"
     option ends FILE "$task_dir/late_start.txt" "the table of the ends"
     option test GLOB '' "translate the test set with the finished ends of such a name"
     option out DIR "$repo/runs/late-start" "where everything goes"
@@ -35,7 +36,8 @@ main() {
     need_program fairseq-train
     keep_memory
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-    work=$out/$updates-updates-seed$seed
+    model+=(${dropout:+--dropout "$dropout"})
+    work=$out/$updates-updates${dropout:+-dropout-$dropout}-seed$seed
     mkdir -p "$work"
     hold "$work/.lock" "$work"
     half=$((updates / 2))
@@ -74,7 +76,7 @@ end() {
     if [[ -n $test && $name == $test ]]; then translate "$name" test; fi
     score "$name" >"$work/$name/scores"
     python "$repo/scripts/seed_scores.py" add "$out/late_start.csv" "$work/$name/scores" \
-        benchmark="$updates updates" method="$name" seed="$seed"
+        benchmark="$updates updates${dropout:+, dropout $dropout}" method="$name" seed="$seed"
     say "$name: $(paste -s -d , "$work/$name/scores")"
 }
 
