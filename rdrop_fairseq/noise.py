@@ -17,7 +17,7 @@ def dropouts(model: torch.nn.Module) -> list:
 
 
 def has_shared_noise(model: torch.nn.Module) -> bool:
-    """Whether layers or weights are dropped: once for a batch, so for all views alike."""
+    """Whether layers or weights are dropped: once for a pass, so for all views in it alike."""
     from fairseq.modules import LayerDropModuleList
     from fairseq.modules.quant_noise import quant_noise
 

@@ -159,8 +159,8 @@ RDROP_SHARE = Option(
     float,
     1.0,
     "share of the sentences of each batch that get a second pass: these count with alpha / share, "
-    "the others with their plain loss times the number of passes, so that the expected gradient is "
-    "that of R-Drop",
+    "and the cross-entropy of a pass stands for that of a pass which is left out, so that the "
+    "expected gradient is that of R-Drop",
     "the share of sentences with a second pass",
     lambda value: 0 < value <= 1,
     "be above 0 and at most 1",

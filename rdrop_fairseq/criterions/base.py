@@ -8,7 +8,7 @@ from rdrop_fairseq.criterions.checked_options import CheckedOptions
 from rdrop_fairseq.criterions.log import log_views
 from rdrop_fairseq.heads import Head
 from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights
-from rdrop_fairseq.noise import dropouts, has_shared_noise
+from rdrop_fairseq.noise import has_shared_noise
 from rdrop_fairseq.schedule import Schedule
 from rdrop_fairseq.views.repeat import RepeatedViews, choose_sentences
 from rdrop_fairseq.wrappers import inside_wrappers
@@ -151,24 +151,35 @@ class RDropCriterion(CheckedOptions):
         return self.views.groups(inside_wrappers(model), run, sample, chosen)
 
     def loss_of_groups(self, head: Head, groups, target, alpha, reduce) -> RDropLoss:
-        """Sentences with several views count with ``alpha / share``, the others without a KL.
+        """The loss whose expectation, and that of its gradient, no share of the sentences changes.
 
-        So the expected loss and its gradient are those of several views for every sentence.
+        Those with several views count with ``alpha / share``, the others without a KL.
         """
         parts = []
         for group in groups:
-            group_weights, group_alpha = self.weights, alpha / self.share
+            of_group, group_alpha = target[group.sentences], alpha / self.share
             if len(group.output) == 1:
-                group_weights, group_alpha = self.weights.of_one_view(), 0.0
-            of_group = target[group.sentences]
+                group_alpha = 0.0
+            weights = self.weights_of(group)
             parts.append(
-                self.loss_of_views(head, group.output, of_group, group_alpha, group_weights, reduce)
+                self.loss_of_views(head, group.output, of_group, group_alpha, weights, reduce)
             )
         if reduce or len(groups) == 1:
             return RDropLoss(*map(sum, zip(*parts)))
         order = torch.cat([group.sentences for group in groups]).argsort()
         rows = [[v.unflatten(0, (len(g.sentences), -1)) for v in p] for p, g in zip(parts, groups)]
         return RDropLoss(*(torch.cat(values)[order].flatten() for values in zip(*rows)))
+
+    def weights_of(self, group) -> ViewWeights:
+        """The weights of the views of a group.
+
+        Where views are alike, the view of a sentence that has but one stands for all of them.
+        Elsewhere the later views of the others stand for those that it lacks.
+        """
+        has_all = len(group.output) > 1
+        if self.views.are_alike:
+            return self.weights if has_all else self.weights.of_one_view()
+        return self.weights.of_share(self.share) if has_all else self.weights.of_first_view()
 
     def count_with_views(self, groups, target, count):
         """How many target tokens (or sentences) have several views."""
@@ -199,7 +210,7 @@ class RDropCriterion(CheckedOptions):
     def check_model(self, model) -> None:
         """Refuse a model that cannot be trained, and warn of one whose views are all the same."""
         self.views.check(inside_wrappers(model), self.share)
-        if self.views.cutoff == 0 and not dropouts(model):
+        if not self.views.can_differ(model):
             shared = (
                 " (LayerDrop and quantisation noise, which this model has, are drawn once for both)"
                 if has_shared_noise(model)

@@ -30,6 +30,15 @@ class ViewWeights(NamedTuple):
         """The weights of a sentence with one view, which counts as much as all: no KL."""
         return ViewWeights((sum(self.cross_entropy),), ((0.0,),))
 
+    def of_first_view(self) -> "ViewWeights":
+        """The weights of a sentence with one view, where the first one differs from the others."""
+        return ViewWeights(self.cross_entropy[:1], ((0.0,),))
+
+    def of_share(self, share: float) -> "ViewWeights":
+        """The weights of a sentence whose later views count for ``1 / share`` sentences."""
+        first, *later = self.cross_entropy
+        return self._replace(cross_entropy=(first, *(weight / share for weight in later)))
+
     def label_free(self) -> "ViewWeights":
         """The weights of a sample without a label: the KL alone."""
         return self._replace(cross_entropy=(0.0,) * len(self.cross_entropy))

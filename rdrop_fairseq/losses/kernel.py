@@ -80,7 +80,7 @@ def loss_and_gradient_(logits: Tensor, target: Tensor, coefficients: Coefficient
     weighted = excess.mul_(probs).nan_to_num_(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
     kl_by_view = weighted.sum(-1)
     kl = kl_by_view.sum(0).clamp(min=0)  # rounding may fall below zero
-    loss = (a * smoothed).sum(0) + (alpha * kl if alpha else 0)
+    loss = weighted_sum(a, smoothed) + (alpha * kl if alpha else 0)
 
     if not alpha:
         torch.mul(probs, a.unsqueeze(-1), out=logits)
@@ -92,7 +92,12 @@ def loss_and_gradient_(logits: Tensor, target: Tensor, coefficients: Coefficient
         logits.sub_(smoothing * a.unsqueeze(-1))
     on_target = ((epsilon + smoothing - 1) * a).unsqueeze(-1).expand(index.shape)
     logits.scatter_add_(-1, index, on_target)
-    return RDropLoss(loss, (nll_weight * nll).sum(0), kl)
+    return RDropLoss(loss, weighted_sum(nll_weight, nll), kl)
+
+
+def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
+    """``(N,)``: the sum of values ``(M, N)`` times weights ``(M, 1)``; 0 times infinity is 0."""
+    return (weights * values.masked_fill(weights == 0, 0)).sum(0)
 
 
 def mixed(matrix: Tensor, values: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def rdrop_loss(
     kl = weighted_kl(log_probs, weights.kl)
     weighted = (a * view for a, view in zip(weights.cross_entropy, smoothed) if a)
     cross_entropy = sum(weighted, torch.zeros_like(kl))
-    nll = sum(weight * view for weight, view in zip(weights.nll_weights(), nll))
+    nll = sum(weight * view for weight, view in zip(weights.nll_weights(), nll) if weight)
     each = cross_entropy + (alpha * kl if alpha else 0), nll.detach(), kl.detach()
     zero = each[0].new_zeros(())
     each = [torch.where(mask, values, zero) for values in each]

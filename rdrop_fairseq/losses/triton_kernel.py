@@ -147,7 +147,8 @@ def _losses(
                     is_view[:, None] & is_view[None, :], 0.0)  # fmt: skip
         bound += alpha * (2 * tl.sum(c, 1) + tl.abs(kl_i) + furthest_i)
     tl.store(losses + token, loss)
-    tl.store(losses + tokens + token, tl.sum(tl.load(nll_weight + view, is_view, 0.0) * nll, 0))
+    share = tl.load(nll_weight + view, is_view, 0.0)
+    tl.store(losses + tokens + token, tl.sum(_times(share, nll), 0))
     tl.store(losses + 2 * tokens + token, kl)
     tl.store(lse + view * tokens + token, log_sum, is_view)
     tl.store(kl_by_view + view * tokens + token, kl_i, is_view)

@@ -168,6 +168,10 @@ class AttributedViews(TwoPasses):
         super().__init__(cutoff)
         self.drop, self.scores = drop, scores
 
+    def can_differ(self, model) -> bool:
+        """Always, since attention is dropped in the second pass alone."""
+        return True
+
     def check(self, model, share) -> None:
         """As that of the parent class, and of the attention."""
         super().check(model, share)

@@ -5,6 +5,7 @@ from typing import Callable, Optional
 import torch
 from torch import Tensor
 
+from rdrop_fairseq.noise import has_shared_noise
 from rdrop_fairseq.transfer import to_device
 from rdrop_fairseq.views.cutoff import cut_tokens
 from rdrop_fairseq.views.repeat import Group, RepeatedViews, repeat_sample
@@ -15,6 +16,7 @@ class TwoPasses(RepeatedViews):
 
     option: str
     """Of the command line, which asks for these views."""
+    are_alike = False
 
     def __init__(self, cutoff: float = 0.0):
         super().__init__(2, cutoff)
@@ -22,6 +24,10 @@ class TwoPasses(RepeatedViews):
     def second_pass(self, model: torch.nn.Module, sample: dict):
         """A context in which the model makes its second pass, over this sample."""
         raise NotImplementedError
+
+    def can_differ(self, model: torch.nn.Module) -> bool:
+        """As that of the parent class, or because each pass drops other layers or weights."""
+        return super().can_differ(model) or has_shared_noise(model)
 
     def check(self, model: torch.nn.Module, share: float) -> None:
         """Refuse, too, models whose second pass would fail or be that of the first.

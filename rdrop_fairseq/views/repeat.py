@@ -5,6 +5,7 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 import torch
 from torch import Tensor
 
+from rdrop_fairseq.noise import dropouts
 from rdrop_fairseq.transfer import to_device
 from rdrop_fairseq.views.cutoff import cut_tokens, embeddings
 
@@ -27,6 +28,15 @@ class RepeatedViews:
     def __init__(self, num_views: int = 2, cutoff: float = 0.0):
         self.num_views = num_views
         self.cutoff = cutoff
+
+    @property
+    def are_alike(self) -> bool:
+        """Whether only chance tells the views apart, so that one can stand for another."""
+        return self.cutoff == 0
+
+    def can_differ(self, model: torch.nn.Module) -> bool:
+        """Whether this model can give views that are not all the same."""
+        return self.cutoff > 0 or bool(dropouts(model))
 
     def check(self, model: torch.nn.Module, share: float) -> None:
         """Refuse a model that cannot have these views for a share of the sentences.

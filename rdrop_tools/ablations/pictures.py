@@ -4,16 +4,17 @@ import re
 from statistics import mean, stdev
 
 from rdrop_fairseq.options import REG_ALPHA
-from rdrop_tools.ablations.plan import PLAIN, baselines, computing
+from rdrop_tools.ablations.plan import PLAIN, RDROP, baselines, computing
 from rdrop_tools.ablations.report import gains_of
 from rdrop_tools.ablations.results import LOG
 from rdrop_tools.plotting import COLOURS, STYLE, pyplot, save
 from rdrop_tools.runs.plot import draw
 
 ALPHA = re.compile(rf"{REG_ALPHA.flag} (\S+)")
-RDROP = "rdrop"
 CURVES = ("alpha", "schedule")
 """The groups whose best row is drawn next to plain training."""
+COMPUTING = {PLAIN: "plain", "plain-batch": "plain, twice the batch", RDROP: "R-Drop"}
+"""The rows that are drawn with those that differ in nothing but their updates."""
 
 
 def draw_all(plan, results, folder):
@@ -42,7 +43,10 @@ def curves_of(plan, corpus, results):
     """Return the rows to draw: the best of the groups in CURVES, and what they compare with."""
     best = [row for row in (best_row(results, group) for group in CURVES) if row]
     compared = [
-        name for row in plan.rows if row.name in best for name in baselines(plan, row, corpus)
+        name
+        for row in plan.rows
+        if row.name in best
+        for name in baselines(plan, row, corpus).values()
     ]
     return list(dict.fromkeys((PLAIN, *compared, *best)))
 
@@ -63,6 +67,7 @@ def against_alpha(by_corpus):
     if not curves:
         return None
     figure, axis = _axis("alpha", "test BLEU")
+    _log_scale(axis, curves)
     for (corpus, points), colour in zip(curves.items(), COLOURS):
         _draw_points(axis, points, f"R-Drop, {corpus}", colour)
         plain = [float(row["test_bleu"]) for row in by_corpus[corpus] if row["row"] == PLAIN]
@@ -87,16 +92,16 @@ def alphas(results):
 
 
 def against_computing(plan, by_corpus):
-    """Return a figure of test BLEU against computing, of trainings that differ in nothing else.
+    """Return a figure of test BLEU against computing, a curve for each of COMPUTING.
 
-    Those are plain ones, and those with the settings of the row `rdrop`, of the corpora where one
-    of both was trained with more than one computing. None without such a corpus.
+    Of the corpora where one of them was trained with more than one computing. None without such a
+    corpus.
     """
     cost = {row.name: computing(plan, row) for row in plan.rows}
     curves = {}
     for corpus, results in by_corpus.items():
         of_corpus = {}
-        for method, name in ((PLAIN, "plain"), (RDROP, "R-Drop")):
+        for method, name in COMPUTING.items():
             settings = {row["settings"] for row in results if row["row"] == method}
             points = {}
             for row in results:
@@ -127,13 +132,10 @@ def against_pairs(by_corpus):
     if not curves:
         return None
     figure, axis = _axis("training pairs", "test BLEU of R-Drop minus plain")
-    axis.set_xscale("log")
+    _log_scale(axis, curves)
     axis.axhline(0, color="#888888", linewidth=1)
     for (text, points), colour in zip(curves.items(), COLOURS):
         _draw_points(axis, points, text, colour)
-    sizes = sorted({pairs for points in curves.values() for pairs in points})
-    axis.set_xticks(sizes, [f"{pairs:,}" for pairs in sizes])
-    axis.minorticks_off()
     axis.legend()
     return figure
 
@@ -145,6 +147,14 @@ def _axis(across, up):
     axis.set_xlabel(across)
     axis.set_ylabel(up)
     return figure, axis
+
+
+def _log_scale(axis, curves):
+    """Scale the axis by the logarithm, with a tick at each place where there is a point."""
+    places = sorted({place for points in curves.values() for place in points})
+    axis.set_xscale("log")
+    axis.set_xticks(places, [f"{place:,}".removesuffix(".0") for place in places])
+    axis.minorticks_off()
 
 
 def _draw_points(axis, points, label, colour):

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 PLAIN = "plain"
+RDROP = "rdrop"
+COMPARISONS = ("plain", "as much plain", "R-Drop")
 EQUAL = "equal"
 SHARE_OF_UPDATES = re.compile(r"(\d+)%")
 OF_CRITERION = re.compile(
@@ -116,20 +118,26 @@ def computing(plan, row):
 
 
 def baselines(plan, row, corpus):
-    """Return the names of the rows that a row is compared with: plain, and plain as costly as it.
+    """Return the names of the rows that a row is compared with, {one of COMPARISONS: name}.
 
     The first is the plain row whose settings are the row's own but for its method: `plain`, unless
     the row has another dropout, for example. The second is that of plain training with some number
-    of updates that is nearest in computing.
+    of updates that is nearest in computing. The third is `rdrop`, and no plain row has it.
     """
-    of_plain = [row for row in plan.rows if row.method == PLAIN and corpus in row.corpora]
-    unchanged = [row for row in of_plain if not row.arguments]
-    settings = OF_CRITERION.sub("", row.arguments).strip()
-    alike = [other for other in of_plain if other.arguments == settings != "" and other != row]
+    is_plain = row.method == PLAIN
+    of_corpus = [other for other in plan.rows if corpus in other.corpora]
+    of_plain = [other for other in of_corpus if other.method == PLAIN]
+    unchanged = [other for other in of_plain if not other.arguments]
+    settings = "" if is_plain else OF_CRITERION.sub("", row.arguments).strip()
+    alike = [other for other in of_plain if other.arguments == settings != ""]
     own = computing(plan, row)
     nearest = min(unchanged, key=lambda other: abs(computing(plan, other) - own), default=row)
     first = [*alike, *unchanged, row][0]
-    return [name for name in dict.fromkeys((first.name, nearest.name)) if name != row.name]
+    rdrop = [other.name for other in of_corpus if other.name == RDROP and not is_plain]
+    compared = dict(zip(COMPARISONS, (first.name, nearest.name, *rdrop)))
+    if nearest == first:
+        del compared["as much plain"]
+    return {comparison: name for comparison, name in compared.items() if name != row.name}
 
 
 def trainings(plan, seeds):

@@ -3,13 +3,21 @@
 import re
 from statistics import mean
 
-from rdrop_tools.ablations.plan import PLAIN, baselines, computing, trainings, updates_of
+from rdrop_tools.ablations.plan import (
+    COMPARISONS,
+    PLAIN,
+    baselines,
+    computing,
+    trainings,
+    updates_of,
+)
 from rdrop_tools.ablations.results import is_done
 from rdrop_tools.runs.seed_scores import mean_and_spread
 
 COLUMNS = (
     *("group", "row", "passes", "updates", "computing", "seeds", "best update"),
-    *("valid BLEU", "test BLEU", "length ratio", "to plain", "p", "to as much plain", "p"),
+    *("valid BLEU", "test BLEU", "length ratio"),
+    *(f"to {comparison}, p" for comparison in COMPARISONS),
 )
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 PLACE = re.compile(rf"({BEGIN}\n).*?({END})", re.DOTALL)
@@ -34,10 +42,8 @@ def _corpus_table(plan, corpus, results, significance):
             continue
         settings = (f"{row.passes:g}", str(updates_of(plan, row)), f"{computing(plan, row):.2f}")
         against = baselines(plan, row, corpus)
-        gains = [_gain(own, results, name, p_values) for name in against]
-        cells = [cell for gain in gains for cell in gain]
-        cells += [""] * (4 - len(cells))
-        lines.append((row.group, row.name, *settings, *_scores(own), *cells))
+        gains = [_gain(own, results, against.get(name), p_values) for name in COMPARISONS]
+        lines.append((row.group, row.name, *settings, *_scores(own), *gains))
     parts = [f"**{corpus}**: {len(results)} trainings."]
     if lines:
         parts.append(_markdown(lines))
@@ -68,9 +74,10 @@ def _scores(own):
 def _gain(own, results, baseline, p_values):
     gains = gains_of(own, results, baseline)
     if not gains:
-        return ["", ""]
+        return ""
     known = p_values.get((own[0]["row"], baseline))
-    return [f"{mean(gains):+.2f}", known["p_value"] if known and _is_of(known, gains) else ""]
+    p_value = f", {known['p_value']}" if known and _is_of(known, gains) else ""
+    return f"{mean_and_spread(gains, sign='+')}{p_value}"
 
 
 def _is_of(known, gains):

@@ -56,7 +56,7 @@ def write_significance(path, plan, results, folder):
         {**dict(zip(COMPARED, (corpus, row.name, baseline))), **comparison(corpus, *both)}
         for corpus, of_rows in outputs.items()
         for row in plan.rows
-        for baseline in baselines(plan, row, corpus)
+        for baseline in baselines(plan, row, corpus).values()
         if (both := (of_rows[baseline], of_rows[row.name]))[0].keys() & both[1].keys()
     ]
     known = {tuple(row[field] for field in COMPARED): row for row in read_significance(path)}

@@ -1,6 +1,7 @@
 """Draw the training curves of one or more fairseq runs, from their JSON logs, to a picture.
 
-Loss, KL, validation perplexity and BLEU, against updates above and against wall time below.
+Loss, KL, validation perplexity and BLEU, and R-Drop's alpha and share where they change, against
+updates above and against wall time below.
 """
 
 import argparse
@@ -22,12 +23,16 @@ class Panel(NamedTuple):
     title: str
     logarithmic: bool = False
     higher_is_better: bool = False
+    is_setting: bool = False
+    """Drawn where it changes in a run, or where runs differ."""
 
 
 PANELS = (
     # Not R-Drop's own loss, a sum over two passes that no other run could be compared with.
     Panel("train_inner", "nll_loss", "Training loss: NLL of one pass (bits per token)"),
     Panel("train_inner", "kl_loss", "KL between two passes (bits per token)"),
+    Panel("train_inner", "rdrop_alpha", "Alpha in force", is_setting=True),
+    Panel("train_inner", "rdrop_share", "Share of tokens with two passes", is_setting=True),
     Panel("valid", "ppl", "Validation perplexity", logarithmic=True),
     Panel("valid", "bleu", "Validation BLEU", higher_is_better=True),
 )
@@ -53,7 +58,7 @@ def read_curves(name, log, colour):
     """Return the curves in a log, of a run of that name. Raises PlotError if there are none."""
     curves = []
     for panel in PANELS:
-        entries = [entry for entry in read_entries(log, panel.kind) if panel.key in entry]
+        entries = [entry for entry in read_entries(log, panel.kind) if _has(entry, panel)]
         if entries:
             updates = [entry["num_updates"] for entry in entries]
             values = [entry[panel.key] for entry in entries]
@@ -64,6 +69,12 @@ def read_curves(name, log, colour):
     return curves
 
 
+def _has(entry, panel):
+    """Whether an entry has what a panel shows. Without a second pass the KL is logged as 0."""
+    has_no_kl = panel.key == "kl_loss" and entry.get("rdrop_share") == 0
+    return panel.key in entry and not has_no_kl
+
+
 def draw(runs):
     """Return a figure of [(name, log path), ...], a panel for each quantity that any run logged.
 
@@ -71,7 +82,7 @@ def draw(runs):
     """
     coloured = zip(runs, COLOURS * len(runs))
     curves = [curve for run, colour in coloured for curve in read_curves(*run, colour)]
-    panels = [panel for panel in PANELS if any(curve.panel == panel for curve in curves)]
+    panels = [panel for panel in PANELS if _is_drawn(panel, curves)]
     rows = [("updates", 1, lambda curve: curve.updates), *_time_rows(curves)]
     plt = pyplot()
     with plt.rc_context(STYLE):
@@ -85,6 +96,11 @@ def draw(runs):
                     _draw_curve(axis, [x / divisor for x in positions(curve)], curve)
                 _finish(axis, panel, unit)
     return figure
+
+
+def _is_drawn(panel, curves):
+    values = {value for curve in curves if curve.panel == panel for value in curve.values}
+    return len(values) > (1 if panel.is_setting else 0)
 
 
 def _time_rows(curves):

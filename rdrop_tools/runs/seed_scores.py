@@ -46,11 +46,14 @@ def scores_table(rows):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def mean_and_spread(values):
-    """Return `mean ± sample standard deviation`, the mean alone for one value, nothing for none."""
+def mean_and_spread(values, sign=""):
+    """Return `mean ± sample standard deviation`, the mean alone for one value, nothing for none.
+
+    With sign "+" a mean above zero has one, too.
+    """
     if not values:
         return ""
-    mean = f"{statistics.mean(values):.2f}"
+    mean = f"{statistics.mean(values):{sign}.2f}"
     return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 

@@ -143,6 +143,27 @@ def test_noise_that_both_views_share_is_warned_of_by_name(transformer, caplog, n
     assert "LayerDrop and quantisation noise, which this model has, are drawn once" in warning
 
 
+SECOND_RATE = "--rdrop-second-dropout=0.3"
+ATTENTION = ("--rdrop-second-view=addrop", "--addrop-p=1", "--addrop-q=0.9")
+
+
+@pytest.mark.parametrize(
+    ("options", "differ"),
+    [
+        ((SECOND_RATE,), False),
+        ((SECOND_RATE, "--encoder-layerdrop=0.5", "--encoder-layers=4"), True),
+        (ATTENTION, True),
+    ],
+)
+def test_a_pass_of_its_own_draws_its_own_noise(transformer, caplog, options, differ):
+    setup = transformer(*NO_DROPOUT, *options)
+    setup.model.train()
+    torch.manual_seed(1)
+    _, _, log = setup.criterion(setup.model, setup.sample)
+    assert (log["kl_loss"] > 1e-3) == differ
+    assert any("every dropout" in message for message in caplog.messages) != differ
+
+
 @pytest.mark.parametrize(
     "one_dropout", ["--dropout=0.1", "--attention-dropout=0.1", "--activation-dropout=0.1"]
 )

@@ -9,8 +9,9 @@ from helpers.criteria import logged, plain_criterion, rows_of_passes
 
 from rdrop_fairseq.criterions import base
 from rdrop_fairseq.criterions.base import RDropCriterion
-from rdrop_fairseq.losses.interface import ViewWeights
-from rdrop_fairseq.views.repeat import choose_sentences, repeat_sample
+from rdrop_fairseq.losses.interface import ViewWeights, rdrop_weights
+from rdrop_fairseq.views.passes import TwoPasses
+from rdrop_fairseq.views.repeat import Group, choose_sentences, repeat_sample
 
 SMOOTHING, ALPHA, SHARE = 0.1, 3.0, 0.25
 OPTIONS = (f"--reg-alpha={ALPHA}", f"--rdrop-share={SHARE}", "--dropout=0.4")
@@ -233,6 +234,29 @@ def errors(found, expected):
     one, other = (x @ directions for x in (found, expected))
     standard_error = (one.var(0) / len(one) + other.var(0) / len(other)).sqrt()
     return (one.mean(0) - other.mean(0)).abs() / standard_error
+
+
+UNLIKE = ("--view-cutoff=0.1", "--rdrop-second-dropout=0.3", "--rdrop-second-view=addrop")
+
+
+@pytest.mark.parametrize("option", ("--rdrop-views=2", *UNLIKE))
+def test_a_view_stands_for_those_that_are_like_it(transformer, option):
+    criterion = transformer(option, "--rdrop-share=0.25").criterion
+    many, one = (criterion.weights_of(Group(slice(None), torch.zeros(n, 1))) for n in (2, 1))
+    whole = rdrop_weights(2)
+    if option in UNLIKE:
+        assert many == ViewWeights((1.0, 4.0), whole.kl) and one.cross_entropy == (1.0,)
+    else:
+        assert many == whole and one.cross_entropy == (2.0,)
+
+
+def test_a_share_of_views_that_differ_keeps_the_expectation_too(transformer, monkeypatch):
+    options = ("--dropout=0.2", "--reg-alpha=1", "--rdrop-second-dropout=0.8")
+    whole, part = transformer(*options), transformer(*options, "--rdrop-share=0.5")
+    expected = draws(whole, 200)
+    assert errors(draws(part, 400), expected).max() < 4
+    monkeypatch.setattr(TwoPasses, "are_alike", True)
+    assert errors(draws(part, 400), expected)[:2].max() > 6
 
 
 def test_the_expected_loss_and_gradient_are_those_of_rdrop(transformer, monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
+from rdrop_fairseq.losses.interface import LABEL_FREE, SIMCUT_WEIGHTS
 from rdrop_fairseq.losses.reference import rdrop_loss
 
 INFINITY = float("inf")
@@ -83,6 +84,36 @@ def test_smoothing_gives_mass_to_an_impossible_class_and_that_is_infinite(loss_f
     logits[:, :, 1] = -INFINITY
     assert loss_function(logits, target, 5.0, 0.1).loss == INFINITY
     assert torch.nn.functional.cross_entropy(logits[0], target, label_smoothing=0.1) == INFINITY
+
+
+@pytest.mark.parametrize("loss_function", LOSSES)
+@pytest.mark.parametrize("epsilon", [0.0, 0.1])
+def test_a_target_that_no_cross_entropy_counts_may_be_impossible(loss_function, epsilon):
+    logits, target = random_case()
+    excluded = torch.zeros_like(logits, dtype=torch.bool)
+    excluded.scatter_(-1, target.expand(2, -1).unsqueeze(-1), True)
+    masked = logits.masked_fill(excluded, -INFINITY).requires_grad_()
+    total = loss_function(masked, target, 5.0, epsilon, weights=LABEL_FREE).loss
+    others = [logits[:, token, ~excluded[0, token]] for token in range(len(target))]
+    kept = torch.stack(others, 1).requires_grad_()
+    expected = rdrop_loss(kept, torch.zeros_like(target), 5.0, weights=LABEL_FREE).loss
+    torch.testing.assert_close(total, expected)
+    (gradient,) = torch.autograd.grad(total, masked)
+    torch.testing.assert_close(
+        gradient[~excluded], torch.autograd.grad(expected, kept)[0].flatten()
+    )
+    assert (gradient[excluded] == 0).all()
+
+
+@pytest.mark.parametrize("loss_function", LOSSES)
+def test_the_cut_pass_of_simcut_may_exclude_the_target(loss_function):
+    logits, target = random_case()
+    logits[1, 2, target[2]] = -INFINITY
+    each = loss_function(logits, target, 5.0, 0.1, reduce=False, weights=SIMCUT_WEIGHTS)
+    expected = torch.nn.functional.cross_entropy(logits[0], target, reduction="none")
+    torch.testing.assert_close(each.nll_loss, expected)
+    assert each.loss.isinf().tolist() == [False, False, True, False, False]
+    assert not each.loss.isnan().any()
 
 
 def test_a_bias_of_minus_infinity_in_the_linear_form():

@@ -59,19 +59,20 @@ def lines(plan, significance=()):
 def test_mean_spread_and_the_gain_over_common_seeds(plan):
     found = lines(plan)
     assert found["plain"] == (
-        "| base | plain | 1 | 100 | 1.00 | 3 | 92 | 8.00 ± 0.00 | 12.00 ± 2.00 | 1.010 |  |"
+        "| base | plain | 1 | 100 | 1.00 | 3 | 92 | 8.00 ± 0.00 | 12.00 ± 2.00 | 1.010 |  |  |"
     )
     assert found["rdrop"] == (
-        "| alpha | rdrop | 2 | 100 | 1.90 | 2 | 92 | 8.00 ± 0.00 | 12.50 ± 2.12 | 1.010 | +1.50 |"
+        "| alpha | rdrop | 2 | 100 | 1.90 | 2 | 92 | 8.00 ± 0.00 | 12.50 ± 2.12 | 1.010 "
+        "| +1.50 ± 0.71 |  |"
     )
-    assert "| 1 | 91 | 8.00 | 9.00 | 1.010 | -1.00 |" in found["alpha-1"]
+    assert "| 1 | 91 | 8.00 | 9.00 | 1.010 | -1.00 | -2.00 |" in found["alpha-1"]
     assert gains_of(RESULTS[3:5], RESULTS) == [1, 2]
 
 
 def test_p_is_shown_where_it_is_of_the_same_seeds_and_of_the_same_gain(plan):
     known = {"corpus": "text-9", "row": "rdrop", "baseline": "plain", "p_value": "0.0123"}
     known.update(seeds="2", gain="+1.51")
-    assert "0.0123" in lines(plan, [known])["rdrop"]
+    assert "| +1.50 ± 0.71, 0.0123 |" in lines(plan, [known])["rdrop"]
     for other in ({"seeds": "1"}, {"corpus": "text-90"}, {"gain": "+1.60"}):
         assert "0.0123" not in tables(plan, RESULTS, [{**known, **other}])
 
@@ -133,7 +134,7 @@ def test_the_curves_are_of_plain_and_of_the_best_row_by_validation(plan, tmp_pat
     ]
     assert best_row(results, "alpha") == "alpha-1"
     assert best_row(results, "schedule") is None
-    assert curves_of(plan, "text-9", results) == ["plain", "plain-twice", "alpha-1"]
+    assert curves_of(plan, "text-9", results) == ["plain", "plain-twice", "rdrop", "alpha-1"]
     for name in ("plain", "alpha-1"):
         log = tmp_path / "text-9" / f"{name}-seed1" / "train.log"
         log.parent.mkdir(parents=True)

@@ -64,6 +64,26 @@ def test_panels_that_no_run_has_are_left_out(tmp_path, log):
     ]
 
 
+def scheduled(updates, alpha, share, kl):
+    return inner(updates, rdrop_alpha=str(alpha), rdrop_share=str(share), kl_loss=str(kl))
+
+
+def test_a_schedule_is_drawn_and_a_plain_update_has_no_kl(tmp_path):
+    late = scheduled(10, 0, 0, 0), scheduled(20, 0.5, 1, 0.3), scheduled(30, 1, 1, 0)
+    plain = scheduled(10, 0, 0, 0), scheduled(20, 0, 0, 0)
+    runs = [(name, write_log(tmp_path / name, *log)) for name, log in (("a", late), ("b", plain))]
+    loss, kl, alpha, share = program.draw(runs).axes
+    assert [axis.get_title(loc="left").split()[0] for axis in (alpha, share)] == ["Alpha", "Share"]
+    assert [points(line) for line in kl.lines] == [[[20, 0.3], [30, 0]]]
+    assert points(alpha.lines[0]) == [[10, 0], [20, 0.5], [30, 1]]
+    assert points(share.lines[1]) == [[10, 0], [20, 0]]
+
+
+def test_a_setting_that_never_changes_is_not_drawn(tmp_path):
+    constant = write_log(tmp_path / "a", scheduled(10, 1, 1, 0.1), scheduled(20, 1, 1, 0.2))
+    assert titles(program.draw([("a", constant)])) == ["Training", "KL"]
+
+
 def test_bleu(tmp_path):
     runs = []
     for name, bleus in (("R-Drop", (1.5, 30)), ("plain", (28, 27))):
