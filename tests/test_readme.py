@@ -164,7 +164,7 @@ def test_the_changed_command_is_understood_by_fairseq_train():
         ["data-bin", "--arch=transformer_iwslt_de_en", *added.split()],
     )
     assert arguments.criterion == "rdrop_label_smoothed_cross_entropy"
-    assert (arguments.reg_alpha, arguments.label_smoothing) == (5.0, 0.1)
+    assert (arguments.reg_alpha, arguments.label_smoothing) == (1.0, 0.1)
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(((?!http|#)[^)]+)\)", README))

@@ -11,7 +11,8 @@ The benchmarks are ${benchmarks// /, }.
 $(describe_options)
 END
     [ -z "${max_tokens-}" ] || echo "
-An update is made of $max_tokens tokens x $update_freq, however many processes share them."
+An update is made of $max_tokens tokens x $update_freq, however many processes share them.
+(After --, --max-tokens and --update-freq are those of each process.)"
 }
 
 training_options() {
