@@ -101,6 +101,7 @@ RANDOM = {
         *(*DROPOUT, *SHARED, "--rdrop-second-dropout=0.4"),
         *(() if FIND_UNUSED else BACKENDS["pytorch_ddp"]),
     ),
+    "three views": (*DROPOUT, *SHARED, "--rdrop-views=3"),
     "simcut": (*DROPOUT, "--criterion=simcut_label_smoothed_cross_entropy"),
 }
 UPDATE_FREQ = ("1", "4")
@@ -248,7 +249,7 @@ def test_two_ranks_drop_the_attention_that_one_process_drops(one_process, two_ra
         assert [share > 0 for share in shares] == [False] * 7 + [True] * 7
 
 
-@pytest.mark.parametrize("name", ["share", "two rates", "simcut"])
+@pytest.mark.parametrize("name", ["share", "two rates", "three views", "simcut"])
 def test_random_views_leave_the_ranks_together(two_ranks, name):
     training = two_ranks[name]
     assert_same_weights(weights(training.folder / "0"), weights(training.folder / "1"))

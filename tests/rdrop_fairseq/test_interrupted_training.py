@@ -29,6 +29,11 @@ SCHEDULE = (  # at the 13 updates of this training: plain, in the ramp, every se
     *("--rdrop-start-update=3", "--rdrop-ramp-updates=6", "--rdrop-every=2", "--rdrop-share=0.5"),
     "--view-cutoff=0.2",
 )
+VIEWS = {
+    "two rates": ("--rdrop-second-dropout=0.4", "--rdrop-share=0.5"),
+    "three views": ("--rdrop-views=3", "--rdrop-share=0.5"),
+    "SimCut": ("--criterion=simcut_label_smoothed_cross_entropy",),
+}
 
 
 def trains(data, folder, *arguments, **options):
@@ -102,6 +107,17 @@ def test_a_schedule_goes_on_where_it_was_killed(corpus, scheduled, tmp_path, mom
     assert train(prepare=fault, check=False).returncode == -9
     train()
     assert_as_undisturbed(tmp_path, scheduled)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_other_views_go_on_where_they_were_killed(corpus, tmp_path, name):
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    trains(corpus.translation, undisturbed, *VIEWS[name])
+    train = partial(trains, corpus.translation, killed, *VIEWS[name])
+    fault = partial(inject, kill_this_process, "update", 8)
+    assert train(prepare=fault, check=False).returncode == -9
+    train()
+    assert_as_undisturbed(killed, undisturbed)
 
 
 @pytest.mark.parametrize(("moment", "count"), [("writing", 3), ("copying", 4)])
