@@ -2,6 +2,7 @@
 """Tokens per second of the quickstart's training on a CPU, by processes, threads and malloc."""
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -24,18 +25,22 @@ lib=examples/lib program=cpu_training.py
 . examples/translation/quickstart/settings.sh
 device=cpu nodes=1 node_rank=0 master=localhost:29517 processes=$1 all_processes=$1
 if [ "$2" = kept ]; then keep_memory; fi
-launch "$3" --user-dir rdrop_fairseq --task translation "${model[@]}" "${@:5}" \
+if [ "$5" != 0 ]; then max_tokens=$5; fi
+launch "$3" --user-dir rdrop_fairseq --task translation "${model[@]}" "${@:6}" \
     --label-smoothing "$label_smoothing" --max-tokens $((max_tokens / processes)) --seed 1 \
     "${optimization[@]}" --lr-scheduler fixed --warmup-updates "$warmup_updates" --max-update "$4" \
     --cpu --disable-validation --no-save --log-format json --log-interval 10
 """
 
 
-def train(data, updates, criterion, processes, threads, memory):
-    """Return tokens per second (median of ten updates each), CPU seconds and the peak in MiB."""
-    words = (processes, memory, data, updates, *CRITERIA[criterion])
+def train(data, updates, criterion, processes, threads, memory, max_tokens=0):
+    """Return tokens per second (median of ten updates each), CPU seconds and the peak in MiB.
+
+    max_tokens is that of an update, 0 that of the quickstart.
+    """
+    words = (processes, memory, data, updates, max_tokens, *CRITERIA[criterion])
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {"PATH": path, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
+    environment = {"PATH": path, "OMP_NUM_THREADS": str(threads)}
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             ["bash", "-c", TRAIN, "bash", *map(str, words)],
@@ -58,15 +63,30 @@ def main():
     parser.add_argument("data", type=Path, help="binarized, as the quickstart makes it")
     parser.add_argument("--updates", type=int, default=40, help="of each training (%(default)s)")
     parser.add_argument("--repeats", type=int, default=3, help="interleaved rounds (%(default)s)")
+    parser.add_argument("--max-tokens", type=int, default=0, help="of an update (the quickstart's)")
+    parser.add_argument("--busy", action="store_true", help="another program keeps one core busy")
     args = parser.parse_args()
     variants = list(product(CRITERIA, ((1, 1), (1, 2), (2, 1)), ("given back", "kept")))
     results = {variant: [] for variant in variants}
-    for _ in range(args.repeats):
-        for criterion, shape, memory in variants:
-            result = train(args.data.resolve(), args.updates, criterion, *shape, memory)
-            results[criterion, shape, memory].append(result)
-            print(criterion, *shape, memory, *map(round, result), flush=True)
+    with busy_core() if args.busy else contextlib.nullcontext():
+        for _ in range(args.repeats):
+            for variant in variants:
+                criterion, shape, memory = variant
+                words = (args.updates, criterion, *shape, memory, args.max_tokens)
+                results[variant].append(train(args.data.resolve(), *words))
+                print(criterion, *shape, memory, *map(round, results[variant][-1]), flush=True)
     print_table(results)
+
+
+@contextlib.contextmanager
+def busy_core():
+    """Another program computes, for a while."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def print_table(results):

@@ -144,7 +144,11 @@ def test_preparation_is_timed_for_every_number_of_workers(tmp_path, capsys, monk
 
 
 def test_a_training_on_a_cpu_is_measured(corpus, capsys):
-    speed, seconds, peak = cpu_training.train(corpus.translation, 20, "R-Drop", 1, 1, "kept")
+    with cpu_training.busy_core() as program:
+        assert program.poll() is None
+        measured = cpu_training.train(corpus.translation, 20, "R-Drop", 1, 1, "kept", 512)
+    assert program.poll() is not None
+    speed, seconds, peak = measured
     assert speed > 0 and seconds > 1 and peak > 100
     with pytest.raises(SystemExit, match="nowhere"):
         cpu_training.train("nowhere", 20, "plain", 1, 1, "kept")
