@@ -31,7 +31,7 @@ def draw_all(plan, results, folder):
         logs = [(name, folder / corpus / f"{name}-seed1" / LOG) for name in names]
         logs = [(name, log) for name, log in logs if log.exists()]
         if len(logs) > 1:
-            figures[f"curves-{corpus}"] = draw(logs)
+            figures[f"curves-{corpus}"] = draw(logs, plan.view_cost)
     paths = {folder / f"{name}.png": figure for name, figure in figures.items() if figure}
     for path, figure in paths.items():
         save(figure, path, dpi=120)

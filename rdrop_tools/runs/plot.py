@@ -6,13 +6,14 @@ updates above and against wall time below.
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from rdrop_tools.arguments import named_path
 from rdrop_tools.extras import MissingPackage
 from rdrop_tools.plotting import COLOURS, STYLE, pyplot, save
-from rdrop_tools.runs.log import read_entries, training_seconds
+from rdrop_tools.runs.log import read_entries, training_computing, training_seconds
 
 
 class Panel(NamedTuple):
@@ -44,13 +45,13 @@ class PlotError(Exception):
 
 
 class Curve(NamedTuple):
-    """What one run says about one panel: its values at some updates, at some seconds."""
+    """What one run says about one panel: its values at some updates."""
 
     panel: Panel
     name: str
     colour: str
+    log: Path
     updates: list
-    seconds: list
     values: list
 
 
@@ -62,8 +63,7 @@ def read_curves(name, log, colour):
         if entries:
             updates = [entry["num_updates"] for entry in entries]
             values = [entry[panel.key] for entry in entries]
-            seconds = training_seconds(log, updates)
-            curves.append(Curve(panel, name, colour, updates, seconds, values))
+            curves.append(Curve(panel, name, colour, log, updates, values))
     if not curves:
         raise PlotError(f"{log} has no training in it: was it run with --log-format json?")
     return curves
@@ -75,15 +75,20 @@ def _has(entry, panel):
     return panel.key in entry and not has_no_kl
 
 
-def draw(runs):
+def draw(runs, second_pass=None):
     """Return a figure of [(name, log path), ...], a panel for each quantity that any run logged.
 
-    The first row is by updates, the second, if all runs tell their speed, by wall time.
+    The first row is by updates. The second is by wall time, if all runs tell their speed, or by
+    computing, if that of a second pass over a batch is given, in plain updates.
     """
     coloured = zip(runs, COLOURS * len(runs))
     curves = [curve for run, colour in coloured for curve in read_curves(*run, colour)]
     panels = [panel for panel in PANELS if _is_drawn(panel, curves)]
-    rows = [("updates", 1, lambda curve: curve.updates), *_time_rows(curves)]
+    rows = [("updates", 1, lambda curve: curve.updates)]
+    if second_pass is None:
+        rows += _time_rows(curves)
+    else:
+        rows.append(("computing, in plain updates", 1, partial(_computing, second_pass)))
     plt = pyplot()
     with plt.rc_context(STYLE):
         size = (4.8 * len(panels), 4.2 * len(rows))
@@ -103,12 +108,21 @@ def _is_drawn(panel, curves):
     return len(values) > (1 if panel.is_setting else 0)
 
 
+def _computing(second_pass, curve):
+    return training_computing(curve.log, curve.updates, second_pass)
+
+
+def _seconds(curve):
+    return training_seconds(curve.log, curve.updates)
+
+
 def _time_rows(curves):
-    if not all(curve.seconds for curve in curves):
+    seconds = [_seconds(curve) for curve in curves]
+    if not all(seconds):
         return []
-    longest = max(curve.seconds[-1] for curve in curves)
+    longest = max(of_curve[-1] for of_curve in seconds)
     unit, divisor = ("hours", 3600) if longest >= HOURS_FROM else ("minutes", 60)
-    return [(f"{unit} of training", divisor, lambda curve: curve.seconds)]
+    return [(f"{unit} of training", divisor, _seconds)]
 
 
 def _draw_curve(axis, positions, curve):

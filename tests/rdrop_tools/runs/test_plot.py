@@ -6,8 +6,16 @@ import json
 import pytest
 from helpers.training_log import INNER, PREFIX
 
+from rdrop_tools.plotting import pyplot
 from rdrop_tools.runs import plot as program
 from rdrop_tools.runs import progress
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    """matplotlib keeps every one that a test drew."""
+    yield
+    pyplot().close("all")
 
 
 def inner(updates, **values):
@@ -106,6 +114,15 @@ def test_the_second_row_is_by_wall_time(tmp_path):
     assert loss.get_xlabel() == ppl.get_xlabel() == "minutes of training"
     assert [points(line) for line in loss.lines] == [[[2, 7.5], [4, 7.5]], [[1, 7.5], [2, 7.5]]]
     assert [points(line) for line in ppl.lines] == [[[3, 40]], [[2, 30]]]
+
+
+def test_the_second_row_is_by_computing_where_a_second_pass_has_a_cost(tmp_path):
+    late = scheduled(10, 0, 0, 0), scheduled(20, 1, 0.5, 0.3), valid(15, 40)
+    log = write_log(tmp_path / "late", *late)
+    loss, *_, ppl = program.draw([("late", log)], 0.8).axes[5:]
+    assert loss.get_xlabel() == ppl.get_xlabel() == "computing, in plain updates"
+    assert points(loss.lines[0]) == [[10, 7.5], [24, 7.5]]
+    assert points(ppl.lines[0]) == [[17, 40]]
 
 
 def test_long_trainings_are_in_hours(tmp_path):
