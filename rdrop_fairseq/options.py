@@ -159,7 +159,7 @@ RDROP_SHARE = Option(
     float,
     1.0,
     "share of the sentences of each batch that get a second pass: these count with alpha / share, "
-    "and the cross-entropy of a pass stands for that of a pass which is left out, so that the "
+    "and cross-entropies are weighted to make up for the passes that are left out, so that the "
     "expected gradient is that of R-Drop",
     "the share of sentences with a second pass",
     lambda value: 0 < value <= 1,
