@@ -157,10 +157,8 @@ class RDropCriterion(CheckedOptions):
         """
         parts = []
         for group in groups:
-            of_group, group_alpha = target[group.sentences], alpha / self.share
-            if len(group.output) == 1:
-                group_alpha = 0.0
-            weights = self.weights_of(group)
+            of_group, weights = target[group.sentences], self.weights_of(group)
+            group_alpha = alpha / self.share if len(group.output) > 1 else 0.0
             parts.append(
                 self.loss_of_views(head, group.output, of_group, group_alpha, weights, reduce)
             )

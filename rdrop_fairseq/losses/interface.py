@@ -27,7 +27,7 @@ class ViewWeights(NamedTuple):
         return tuple(weight / total for weight in self.cross_entropy)
 
     def of_one_view(self) -> "ViewWeights":
-        """The weights of a sentence with one view, which counts as much as all: no KL."""
+        """The weights of a sentence with one view that stands for all, which are alike: no KL."""
         return ViewWeights((sum(self.cross_entropy),), ((0.0,),))
 
     def of_first_view(self) -> "ViewWeights":
