@@ -1,14 +1,16 @@
 """The trainings of an ablation study: what to run next, its results, tables and pictures.
 
 `list` prints a line for each training that the CSV does not have: folder, corpus, seed, updates,
-stages, arguments of fairseq-train. `add` adds a finished one. `report` compares the rows with
-plain, draws the pictures and prints the tables. `readme` puts the tables into README.md.
+stages, arguments of fairseq-train. `add` adds a finished one. `report` keeps the translations,
+compares the rows with plain, draws the pictures and prints the tables. `readme` puts the tables
+into README.md.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+from rdrop_tools.ablations.outputs import keep_outputs
 from rdrop_tools.ablations.pictures import draw_all
 from rdrop_tools.ablations.plan import matching, read_plan, trainings
 from rdrop_tools.ablations.report import progress, tables, with_tables
@@ -56,8 +58,9 @@ def add(args, plan):
 
 
 def report(args, plan):
-    """Compare, draw, and print the tables."""
+    """Keep the translations, compare, draw, and print the tables."""
     results = current_results(args, plan)
+    keep_outputs(results, args.out)
     write_significance(args.out / "significance.csv", plan, results, args.out)
     print(made_tables(args, plan))
     print(progress(plan, results, args.seeds))

@@ -1,15 +1,15 @@
 """Compares the test outputs of a row with those of another, over all seeds that both have."""
 
-from collections import defaultdict
 from statistics import mean
 
 from sacrebleu.metrics import BLEU
 
+from rdrop_tools.ablations.outputs import REFERENCES, kept_outputs
 from rdrop_tools.ablations.plan import baselines
-from rdrop_tools.ablations.results import OUTPUT, bleu_of
+from rdrop_tools.ablations.results import bleu_of
 from rdrop_tools.scores_csv import put_csv, read_csv
 from rdrop_tools.scoring.comparison import compare
-from rdrop_tools.scoring.output import read_references, read_system
+from rdrop_tools.scoring.output import read_lines, read_system
 
 COMPARED = ("corpus", "row", "baseline")
 FIELDS = (*COMPARED, "seeds", "gain", "p_value")
@@ -43,15 +43,11 @@ def read_significance(path):
 
 
 def write_significance(path, plan, results, folder):
-    """Compare each row of each corpus with its baselines, over the seeds that both have.
+    """Compare each row of each corpus with its baselines, over the seeds whose outputs were kept.
 
-    A comparison of more seeds, which may come from another machine, stays.
+    A comparison of more seeds, whose outputs are on another machine, stays.
     """
-    outputs = defaultdict(lambda: defaultdict(dict))
-    for row in results:
-        output = folder / row["corpus"] / f"{row['row']}-seed{row['seed']}" / OUTPUT
-        if output.exists():
-            outputs[row["corpus"]][row["row"]][row["seed"]] = output
+    outputs = kept_outputs(results, folder)
     compared = [
         {**dict(zip(COMPARED, (corpus, row.name, baseline))), **comparison(corpus, *both)}
         for corpus, of_rows in outputs.items()
@@ -69,9 +65,12 @@ def _has_more_seeds(known, row):
 
 
 def comparison(corpus, baseline, other):
-    """Compare {seed: output} of two rows by sacrebleu's paired bootstrap; the rest of FIELDS."""
+    """Compare {seed: text} of two rows by sacrebleu's paired bootstrap; the rest of FIELDS.
+
+    The references are next to the texts.
+    """
     seeds = sorted(baseline.keys() & other.keys())
-    references = read_references([baseline[seeds[0]]])
+    references = read_lines(baseline[seeds[0]].with_name(REFERENCES))
     systems = [
         (name, [*zip(*(read_system(outputs[seed], len(references)) for seed in seeds))])
         for name, outputs in (("baseline", baseline), ("other", other))

@@ -2,10 +2,12 @@
 
 import json
 import multiprocessing
+import shutil
 
 import pytest
 from sacrebleu.metrics import BLEU
 
+from rdrop_tools.ablations.outputs import keep_outputs, kept_outputs
 from rdrop_tools.ablations.plan import Plan, Row, Training
 from rdrop_tools.ablations.results import (
     FIELDS,
@@ -18,6 +20,7 @@ from rdrop_tools.ablations.results import (
 )
 from rdrop_tools.ablations.significance import comparison, write_significance
 from rdrop_tools.scoring.comparison import compare
+from rdrop_tools.scoring.output import read_lines
 
 REFERENCES = ["a small dog runs fast", "the old man reads a book", "two boys play in the sand"]
 
@@ -142,6 +145,7 @@ def test_significance_is_of_the_outputs_of_all_common_seeds(tmp_path, seeds):
                 add_result(tmp_path / "results.csv", one._replace(seed=seed), tmp_path, "")
     path = tmp_path / "significance.csv"
     results = read_results(tmp_path / "results.csv")
+    keep_outputs(results, tmp_path)
     write_significance(path, Plan(40, 0.9, [one.row for one in folders]), results, tmp_path)
     lines = [line.split(",") for line in path.read_text().splitlines()[1:]]
     assert [line[:4] for line in lines] == [
@@ -153,11 +157,12 @@ def test_significance_is_of_the_outputs_of_all_common_seeds(tmp_path, seeds):
 
 
 def outputs_of(folder, *texts):
-    """{seed: output} of texts."""
+    """{seed: path} of texts, with their references next to them."""
+    (folder / "references.txt").write_text("\n".join(REFERENCES) + "\n")
     paths = {}
     for seed, text in enumerate(texts, 1):
-        paths[str(seed)] = folder / f"{len(list(folder.iterdir()))}.log"
-        paths[str(seed)].write_text(output_of(text))
+        paths[str(seed)] = folder / f"{len(list(folder.iterdir()))}.txt"
+        paths[str(seed)].write_text("\n".join(text) + "\n")
     return paths
 
 
@@ -202,8 +207,36 @@ def test_a_comparison_of_more_seeds_stays(tmp_path):
     known = "multi30k-9,rdrop,plain,2,+0.50,0.0300"
     path.write_text(f"corpus,row,baseline,seeds,gain,p_value\n{known}\n")
     results = read_results(tmp_path / "results.csv")
+    keep_outputs(results, tmp_path)
     write_significance(path, Plan(40, 0.9, [plain.row, rdrop.row]), results, tmp_path)
     assert path.read_text().splitlines()[1:] == [known]
+
+
+def test_outputs_are_kept_as_text_and_stay_without_the_folders_of_the_trainings(tmp_path):
+    one, without_a_word = training(), training(seed=2)
+    finish(tmp_path, one, REFERENCES)
+    finish(tmp_path, without_a_word, [*REFERENCES[:2], ""])
+    for finished in (one, without_a_word):
+        add_result(tmp_path / "results.csv", finished, tmp_path, "")
+    results = read_results(tmp_path / "results.csv")
+    keep_outputs(results, tmp_path)
+    shutil.rmtree(tmp_path / "multi30k-9")
+    keep_outputs(results, tmp_path)
+    outputs = kept_outputs(results, tmp_path)["multi30k-9"]["plain"]
+    texts = {seed: path.read_text().split("\n") for seed, path in outputs.items()}
+    assert texts == {"1": [*REFERENCES, ""], "2": [*REFERENCES[:2], "", ""]}
+    assert read_lines(outputs["1"].with_name("references.txt")) == REFERENCES
+    assert comparison("multi30k-9", {"1": outputs["1"]}, {"1": outputs["2"]})["seeds"] == 1
+
+
+def test_outputs_of_another_test_set_are_refused(tmp_path):
+    one = training()
+    finish(tmp_path, one, REFERENCES)
+    add_result(tmp_path / "results.csv", one, tmp_path, "")
+    (tmp_path / "outputs" / "multi30k-9").mkdir(parents=True)
+    (tmp_path / "outputs" / "multi30k-9" / "references.txt").write_text("another\n")
+    with pytest.raises(ValueError, match="generate.log was not scored against .*references.txt"):
+        keep_outputs(read_results(tmp_path / "results.csv"), tmp_path)
 
 
 def test_a_line_that_was_cut_short_is_named(tmp_path):
