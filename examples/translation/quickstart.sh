@@ -69,6 +69,7 @@ read_options() {
     option lang LANG de "target language: de, fr, es, nl, ..."
     option minutes X '' \
         "training time of each model ($training_minutes); uses a GPU where there is one"
+    option seed N 1 "random seed"
     flag compare "also train that end without R-Drop, for as long, and compare the two"
     flag smoke "the same stages on a slice of the corpus, in less than two minutes"
     option out DIR "$repo/quickstart-runs" "where everything goes"
@@ -135,7 +136,11 @@ make_corpus() {
         binarize "$work/subwords" en "$lang" "$work/binarized" "$log"
 }
 
-folder_of() { echo "$work/$1-${minutes}min"; }
+folder_of() {
+    local of_seed=-seed$seed
+    [ "$seed" != 1 ] || of_seed=''
+    echo "$work/$1-${minutes}min$of_seed"
+}
 
 # Until near the end plain training learns more in the same time. So this part has one pass and no KL, and is
 # the same with R-Drop and without. Sets $constant, the updates at the full learning rate, which also measure
@@ -217,7 +222,7 @@ fairseq_train() {
     launch "$work/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
         "${model[@]}" --criterion rdrop_label_smoothed_cross_entropy \
         --label-smoothing "$label_smoothing" --max-tokens $((max_tokens / all_processes)) \
-        --seed 1 "${optimization[@]}" "$@" \
+        --seed "$seed" "${optimization[@]}" "$@" \
         --stop-time-hours "$hours" "${precision_flags[@]}" \
         --save-dir "$folder" --no-epoch-checkpoints --save-interval-updates 200 \
         --keep-interval-updates 1 --log-format json --log-interval 10 \

@@ -74,6 +74,19 @@ def test_a_training_on_a_cpu_keeps_its_memory(checkout, has_gpu):
     assert noted.read_text() == ("0\n" if has_gpu else "2\n")
 
 
+def test_another_seed_has_trainings_of_its_own(checkout):
+    checkout.run("--compare")
+    status, output, calls = checkout.run("--compare", "--seed", "2")
+    assert status == 0, output
+    trainings = [call for call in calls if call.startswith("fairseq-train")]
+    assert [given(training, "seed") for training in trainings] == ["2"] * 4
+    folders = {given(training, "save-dir") for training in trainings}
+    assert folders == {
+        str(checkout.work / f"{name}-12min-seed2") for name in ("start", "rdrop", "plain")
+    }
+    assert f"Model    {checkout.work}/rdrop-12min-seed2/model.pt" in output
+
+
 def test_a_second_run_makes_nothing_again(checkout):
     checkout.run("--compare")
     status, _, calls = checkout.run("--compare")
@@ -296,7 +309,8 @@ def test_help_names_every_option(checkout):
     script = (REPOSITORY / QUICKSTART).read_text()
     handled = {f"--{name}" for name in re.findall(r"^ +(?:option|flag) (\w+)", script, re.M)}
     described = set(re.findall(r"^  (--\w+)", output, re.M))
-    assert described == {"--lang", "--minutes", "--compare", "--smoke", "--out", "--help"}
+    options = {"--lang", "--minutes", "--seed", "--compare", "--smoke", "--out", "--help"}
+    assert described == options
     assert described <= {*handled, "--help"}
 
 
