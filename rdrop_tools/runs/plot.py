@@ -75,15 +75,20 @@ def _has(entry, panel):
     return panel.key in entry and not has_no_kl
 
 
-def draw(runs, second_pass=None):
+def draw(runs, second_pass=None, only=()):
     """Return a figure of [(name, log path), ...], a panel for each quantity that any run logged.
+
+    With `only`, names of quantities in the log, those alone are drawn.
 
     The first row is by updates. The second is by wall time, if all runs tell their speed, or by
     computing, if that of a second pass over a batch is given, in plain updates.
     """
     coloured = zip(runs, COLOURS * len(runs))
     curves = [curve for run, colour in coloured for curve in read_curves(*run, colour)]
-    panels = [panel for panel in PANELS if _is_drawn(panel, curves)]
+    wanted = [panel for panel in PANELS if panel.key in only or not only]
+    panels = [panel for panel in wanted if _is_drawn(panel, curves)]
+    if not panels:
+        raise PlotError(f"no log has anything to draw of {', '.join(only)}.")
     rows = [("updates", 1, lambda curve: curve.updates)]
     if second_pass is None:
         rows += _time_rows(curves)
@@ -160,9 +165,11 @@ def main(argv=None):
         "logs", nargs="+", type=named_path, metavar="[NAME=]LOG", help="a --log-format json log"
     )
     parser.add_argument("--out", type=Path, required=True, help="the picture: .png or .svg")
+    keys = [panel.key for panel in PANELS]
+    parser.add_argument("--only", nargs="+", choices=keys, default=(), help="draw these alone")
     args = parser.parse_args(argv)
     try:
-        save(draw(args.logs), args.out)
+        save(draw(args.logs, only=args.only), args.out)
     except (PlotError, MissingPackage, OSError, ValueError) as error:
         # ValueError: an unknown kind of picture
         sys.exit(f"{parser.prog}: {error}")

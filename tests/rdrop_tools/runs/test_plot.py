@@ -107,6 +107,14 @@ def test_bleu(tmp_path):
     assert bleu.get_ylim()[0] == 15
 
 
+def test_only_what_was_asked_for_is_drawn(log, tmp_path):
+    assert titles(program.draw([("R-Drop", log)], only=["ppl", "bleu"])) == ["Validation"]
+    needed = r"no log has anything to draw of bleu\.$"
+    with pytest.raises(SystemExit, match=needed):
+        program.main([str(log), "--out", str(tmp_path / "a.png"), "--only", "bleu"])
+    assert list(tmp_path.iterdir()) == [log]
+
+
 def test_the_second_row_is_by_wall_time(tmp_path):
     slow = timed_log(tmp_path / "slow", 50, valid(15, 40))  # 10 updates in 2 minutes
     fast = timed_log(tmp_path / "fast", 100, valid(20, 30))
