@@ -94,6 +94,11 @@ ADDROP = (
     *("--update-freq=1", *TWO_EPOCHS),
 )
 SHARED = ("--rdrop-share=0.05", "--view-cutoff=0.2")  # of 16 sentences: one or none
+# It goes on after a resume at update 3 with another alpha than it had there.
+MIXED = (
+    *(*DROPOUT, "--rdrop-start-update=1", "--rdrop-ramp-updates=6", "--rdrop-share=0.5"),
+    "--update-freq=2",
+)
 RANDOM = {
     "dropout": DROPOUT,
     "share": (*DROPOUT, *SHARED),
@@ -103,6 +108,7 @@ RANDOM = {
     ),
     "three views": (*DROPOUT, *SHARED, "--rdrop-views=3"),
     "simcut": (*DROPOUT, "--criterion=simcut_label_smoothed_cross_entropy"),
+    "mixed": MIXED,
 }
 UPDATE_FREQ = ("1", "4")
 RDROP_LOSSES = ("fused", "reference")
@@ -283,17 +289,23 @@ def assert_same_weights(one, other):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_two_ranks_resume_where_they_stopped(two_ranks, corpus, tmp_path):
+@pytest.mark.parametrize(("name", "rest"), [("dropout", [4, 5, 6, 7]), ("mixed", [4])])
+def test_two_ranks_resume_where_they_stopped(two_ranks, corpus, tmp_path, name, rest):
     """``fairseq-train`` itself, from a checkpoint within the epoch, which then ends the same."""
-    training = two_ranks["dropout"]
+    training = two_ranks[name]
     checkpoints = tmp_path / "checkpoints"
     checkpoints.mkdir()
     shutil.copy(training.folder / "0" / "checkpoint_1_3.pt", checkpoints / "checkpoint_last.pt")
-    command = ("fairseq-train", corpus.translation, *DROPOUT, USER_DIR, f"--save-dir={checkpoints}")
+    options = (*RANDOM[name], USER_DIR, f"--save-dir={checkpoints}")
+    command = ("fairseq-train", corpus.translation, *options)
     processes = [
         start_rank(rank, tmp_path, *command, *rank_options(rank, tmp_path)) for rank in (0, 1)
     ]
     output = finish(processes, [tmp_path / "output0", tmp_path / "output1"])[0]
     assert re.search(r"Loaded checkpoint .*checkpoint_last.pt \(epoch .* @ 3 updates\)", output)
-    assert [int(update["num_updates"]) for update in updates(output)] == [4, 5, 6, 7]
+    log = updates(output)
+    assert [int(update["num_updates"]) for update in log] == rest
+    alphas = [float(update["rdrop_alpha"]) for update in updates(training.output)]
+    assert [float(update["rdrop_alpha"]) for update in log] == alphas[3:]
+    assert name == "dropout" or 0 < alphas[2] < alphas[3] < 5  # the full alpha
     torch.testing.assert_close(weights(checkpoints), weights(training.folder / "0"))
