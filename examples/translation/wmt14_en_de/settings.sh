@@ -50,7 +50,7 @@ rdrop_alpha=5                     # [R-Drop] weight of the KL
 simcut_alpha=3                    # [SimCut]
 late_start=75                     # [Late] % of max_updates without the KL in --schedule late; the share is ours
 max_updates=300000                # [R-Drop]
-validation=(
+validation=(                      # by loss: translating 45,000 pairs takes long; average the checkpoints instead
     --save-interval-updates 2000  # ours: an epoch takes long; to continue from and to average
     --keep-interval-updates 10    # ours
     --no-epoch-checkpoints        # ours
