@@ -32,6 +32,7 @@ VARIANTS = {
     BUILTIN: ("label_smoothed_cross_entropy_with_rdrop", "--rdrop-alpha=5"),
     "fused from features": RDROP,
     "reference": (*RDROP, "--rdrop-loss=reference"),
+    "SimCut": ("simcut_label_smoothed_cross_entropy",),
     "AD-DROP": ADDROP,
     "AD-DROP, attention": (*ADDROP, "--addrop-attribution=attention"),
     "AD-DROP, random": (*ADDROP, "--addrop-attribution=random"),
