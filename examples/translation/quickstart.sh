@@ -70,7 +70,7 @@ read_options() {
     option minutes X '' \
         "training time of each model ($training_minutes); uses a GPU where there is one"
     option seed N 1 "random seed"
-    flag compare "also train that end without R-Drop, for as long, and compare the two"
+    flag compare "also train the last tenth of the time without R-Drop, and compare the two"
     flag smoke "the same stages on a slice of the corpus, in less than two minutes"
     option out DIR "$repo/quickstart-runs" "where everything goes"
     parse_options "$@"
