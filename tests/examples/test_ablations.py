@@ -18,8 +18,10 @@ from helpers.constants import REPOSITORY
 from helpers.launch import run, start
 
 from rdrop_tools.ablations.plan import cost, read_plan, trainings
+from rdrop_tools.ablations.results import bleu_of, read_results
 from rdrop_tools.runs.seed_scores import FIELDS, scores_table
 from rdrop_tools.scores_csv import read_csv
+from rdrop_tools.scoring.output import read_lines, read_system
 
 FOLDER = REPOSITORY / "examples" / "ablations"
 STUDIES = (FOLDER, FOLDER / "addrop")
@@ -143,6 +145,20 @@ def documents(tmp_path):
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_the_tables_of_the_readme_are_made_of_the_results(study, tmp_path):
     assert made_readme(copied(study, tmp_path), study) == (study / "README.md").read_text("utf-8")
+
+
+def test_the_translations_have_the_scores_of_the_results():
+    results = read_results(FOLDER / "results.csv")
+    found = 0
+    for row in results:
+        path = FOLDER / "outputs" / row["corpus"] / f"{row['row']}-seed{row['seed']}.txt"
+        if path.exists():
+            references = read_lines(path.with_name("references.txt"))
+            output = read_system(path, len(references))
+            score = bleu_of(row["corpus"]).corpus_score(output, [references])
+            assert f"{score.score:.2f}" == row["test_bleu"], path
+            found += 1
+    assert found == len(list(FOLDER.glob("outputs/*/*-seed*.txt"))) > 0
 
 
 def figures_of_rows():
