@@ -13,7 +13,8 @@ choose_processes() {
     all_processes=$((processes * nodes))
 }
 
-# On a CPU two processes of one thread are faster than one of two (benchmarks/README.md).
+# On a CPU two processes of one thread are about as fast as one of two threads, and twice as fast beside other
+# programs (benchmarks/README.md).
 choose_processes_of_cpu() {
     local cores
     cores=$(python -c 'from rdrop_tools.parallel import CORES; print(CORES)')

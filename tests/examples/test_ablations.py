@@ -17,6 +17,7 @@ from helpers.benchmarks import SMALL_MODEL
 from helpers.constants import REPOSITORY
 from helpers.launch import run, start
 
+from rdrop_tools.ablations.outputs import REFERENCES, kept_outputs
 from rdrop_tools.ablations.plan import cost, read_plan, trainings
 from rdrop_tools.ablations.results import bleu_of, read_results
 from rdrop_tools.runs.seed_scores import FIELDS, scores_table
@@ -149,16 +150,16 @@ def test_the_tables_of_the_readme_are_made_of_the_results(study, tmp_path):
 
 def test_the_translations_have_the_scores_of_the_results():
     results = read_results(FOLDER / "results.csv")
-    found = 0
+    outputs = kept_outputs(results, FOLDER)
+    scored = []
     for row in results:
-        path = FOLDER / "outputs" / row["corpus"] / f"{row['row']}-seed{row['seed']}.txt"
-        if path.exists():
-            references = read_lines(path.with_name("references.txt"))
+        if path := outputs[row["corpus"]][row["row"]].get(row["seed"]):
+            references = read_lines(path.with_name(REFERENCES))
             output = read_system(path, len(references))
             score = bleu_of(row["corpus"]).corpus_score(output, [references])
             assert f"{score.score:.2f}" == row["test_bleu"], path
-            found += 1
-    assert found == len(list(FOLDER.glob("outputs/*/*-seed*.txt"))) > 0
+            scored.append(path)
+    assert sorted(scored) == sorted(FOLDER.glob("outputs/*/*-seed*.txt")) != []
 
 
 def figures_of_rows():
