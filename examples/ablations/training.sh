@@ -1,24 +1,27 @@
 # shellcheck shell=bash
-# One training of run.sh: all of its stages, the translation of the test set, its row in results.csv.
+# One training of run.sh: what it begins with, itself, the translation of the test set, its row in results.csv.
 
 # run_training LINE, as `scripts/ablations.py list` prints it
 run_training() {
-    local folder corpus seed updates stages arguments run start=()
-    IFS=$'\t' read -r folder corpus seed updates stages arguments <<<"$1"
+    local folder corpus seed before updates_before updates arguments run data start=()
+    IFS=$'\t' read -r folder corpus seed before updates_before updates arguments <<<"$1"
     run=$out/$folder
-    if [ "$stages" = 2 ]; then
-        train "$run-both" "$out/$corpus/binarized-bidirectional"
-        start=(--finetune-from-model "$run-both/checkpoint_best.pt")
-    fi
-    train "$run" "$out/$corpus/binarized" "${start[@]}"
-    translate "$run" "$out/$corpus/binarized"
+    data=$out/$corpus/binarized
+    case $before in
+        both) train "$run-both" "$data-bidirectional" "$updates_before" "$arguments" ;;
+        plain) train "$run-plain" "$data" "$updates_before" '--criterion label_smoothed_cross_entropy' ;;
+    esac
+    [ "$before" = - ] || start=(--finetune-from-model "$run-$before/checkpoint_best.pt")
+    train "$run" "$data" "$updates" "$arguments" "${start[@]}"
+    translate "$run" "$data"
     ablations add "$folder" --common "$common"
-    rm -f "$run"/checkpoint*.pt "$run-both"/checkpoint*.pt
+    rm -f "$run"/checkpoint*.pt "$run-$before"/checkpoint*.pt
 }
 
-# train RUN DATA [WHAT IT STARTS WITH]
+# train RUN DATA UPDATES ARGUMENTS [WHAT IT STARTS WITH]
 train() {
-    local every=$((updates > validations ? updates / validations : 1)) words
+    local updates=$3 arguments=$4 every words
+    every=$((updates > validations ? updates / validations : 1))
     read -ra words <<<"$arguments"
     words=("${model[@]}" "${optimization[@]}" "${validation[@]}" "${extra[@]}" "${words[@]}")
     begin "$1"
@@ -30,7 +33,7 @@ train() {
         --save-interval-updates "$every" --save-interval 1000000 --keep-interval-updates 1 \
         --no-epoch-checkpoints --distributed-world-size 1 "${precision_flags[@]}" \
         --save-dir "$1" --log-format json --log-interval 10 --log-file "$1/train.log" \
-        "${words[@]}" "${@:3}" \
+        "${words[@]}" "${@:5}" \
         >"$1/output" 2>&1 || die "the training $1 stopped; its file output says why"
     touch "$1/trained"
 }

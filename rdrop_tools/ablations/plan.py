@@ -9,6 +9,7 @@ PLAIN = "plain"
 RDROP = "rdrop"
 COMPARISONS = ("plain", "as much plain", "R-Drop")
 EQUAL = "equal"
+NOTHING, BOTH = "-", "both"
 SHARE_OF_UPDATES = re.compile(r"(\d+)%")
 OF_CRITERION = re.compile(
     r"--(?:no-cross-tuning|(?:reg-alpha|view-cutoff|rdrop-\S+|addrop-\S+) \S+)\s*"
@@ -28,8 +29,8 @@ class Row(NamedTuple):
     """How often an update goes through a sentence, in the mean over the training."""
     updates: str
     """A multiple of the common number, or `equal`: as much computing as two passes in that."""
-    stages: int
-    """2: first on both directions at once, then on one of them from there."""
+    before: str
+    """The training whose best checkpoint it begins with: NOTHING, BOTH directions, or PLAIN."""
     arguments: str
     """Of fairseq-train; 25% stands for a quarter of the updates."""
 
@@ -53,6 +54,8 @@ class Training(NamedTuple):
     updates: int
     arguments: str
     """Of fairseq-train, the criterion among them."""
+    updates_before: int = 0
+    """Of the training that it begins with."""
 
     @property
     def folder(self):
@@ -84,15 +87,15 @@ def read_plan(path):
 
 
 def _row(text):
-    name, group, corpora, method, passes, updates, stages, arguments = map(
+    name, group, corpora, method, passes, updates, before, arguments = map(
         str.strip, text.split("|")
     )
     if updates != EQUAL:
         float(updates)
-    if stages not in ("1", "2") or not all(map(pairs_of, corpora.split())):
+    if before not in (NOTHING, BOTH, PLAIN) or not all(map(pairs_of, corpora.split())):
         raise ValueError
     corpora = tuple(corpora.split())
-    return Row(name, group, corpora, method, float(passes), updates, int(stages), arguments)
+    return Row(name, group, corpora, method, float(passes), updates, before, arguments)
 
 
 def pairs_of(corpus):
@@ -106,15 +109,23 @@ def cost(plan, passes):
 
 
 def updates_of(plan, row):
-    """Return the number of updates of a row's trainings."""
+    """Return the number of updates of a row's trainings, without those before."""
     if row.updates == EQUAL:
-        return round(plan.updates * cost(plan, 2) / cost(plan, row.passes))
+        left = cost(plan, 2) - (row.before == PLAIN)
+        return round(plan.updates * left / cost(plan, row.passes))
     return round(plan.updates * float(row.updates))
+
+
+def updates_before(plan, row):
+    """Return the number of updates of the training that a row's trainings begin with."""
+    return {NOTHING: 0, BOTH: updates_of(plan, row), PLAIN: plan.updates}[row.before]
 
 
 def computing(plan, row):
     """Return the computing of one of a row's trainings, in trainings with one pass."""
-    return row.stages * updates_of(plan, row) * cost(plan, row.passes) / plan.updates
+    passes_before = 1 if row.before == PLAIN else row.passes
+    own = updates_of(plan, row) * cost(plan, row.passes)
+    return (own + updates_before(plan, row) * cost(plan, passes_before)) / plan.updates
 
 
 def baselines(plan, row, corpus):
@@ -152,6 +163,7 @@ def trainings(plan, seeds):
 
 def _training(plan, row, corpus, seed):
     updates = updates_of(plan, row)
+    before = updates_before(plan, row)
     prefix = "" if row.method == PLAIN else f"{row.method}_"
     words = [
         str(round(updates * int(share[1]) / 100))
@@ -160,7 +172,7 @@ def _training(plan, row, corpus, seed):
         for word in row.arguments.split()
     ]
     criterion = f"--criterion {prefix}label_smoothed_cross_entropy"
-    return Training(row, corpus, seed, updates, " ".join([criterion, *words]))
+    return Training(row, corpus, seed, updates, " ".join([criterion, *words]), before)
 
 
 def matching(trainings, pattern):

@@ -1,9 +1,9 @@
 """The trainings of an ablation study: what to run next, its results, tables and pictures.
 
-`list` prints a line for each training that the CSV does not have: folder, corpus, seed, updates,
-stages, arguments of fairseq-train. `add` adds a finished one. `report` keeps the translations,
-compares the rows with plain, draws the pictures and prints the tables. `readme` puts the tables
-into README.md.
+`list` prints a line for each training that the CSV does not have: folder, corpus, seed, what it
+begins with, the updates of that, its own, its arguments of fairseq-train. `add` adds a finished
+one. `report` keeps the translations, compares the rows with plain, draws the pictures and prints
+the tables. `readme` puts the tables into README.md.
 """
 
 import argparse
@@ -38,9 +38,9 @@ def list_trainings(args, plan):
         raise ValueError(f"no row of {args.rows} has a name like {args.only}.")
     for training in chosen:
         if not is_done(training, results):
-            stages = training.row.stages
-            words = (training.corpus, training.seed, training.updates, stages, training.arguments)
-            print(training.folder, *words, sep="\t")
+            before = (training.row.before, training.updates_before)
+            words = (*before, training.updates, training.arguments)
+            print(training.folder, training.corpus, training.seed, *words, sep="\t")
 
 
 def add(args, plan):

@@ -80,8 +80,8 @@ def result_of(training, folder):
     run = folder / training.folder
     seconds = [
         second
-        for stage in stages_of(training, folder)
-        for second in training_seconds(stage / LOG, [training.updates])
+        for run_of_stage, updates in stages_of(training, folder)
+        for second in training_seconds(run_of_stage / LOG, [updates])
     ]
     best = best_validation(run / LOG)
     score = test_score(training.corpus, run / OUTPUT)
@@ -101,9 +101,10 @@ def result_of(training, folder):
 
 
 def stages_of(training, folder):
-    """Return the folders of a training's stages; the first of two ends with `-both`."""
+    """Return the folder and the updates of the training before, if there is one, and its own."""
     run = folder / training.folder
-    return [run] if training.row.stages == 1 else [run.with_name(f"{run.name}-both"), run]
+    before = run.with_name(f"{run.name}-{training.row.before}"), training.updates_before
+    return [stage for stage in (before, (run, training.updates)) if stage[1]]
 
 
 def best_validation(log):

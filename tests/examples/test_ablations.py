@@ -34,15 +34,19 @@ WORDS = {"en": ("a", "house", "the", "dog", "runs"), "de": ("ein", "haus", "der"
 ROWS = """
 updates 6
 view_cost 0.9
-plain     | base    | multi30k-150 | plain  | 1 | 1 | 1 |
-bi-simcut | methods | multi30k-150 | simcut | 2 | 1 | 2 |
+plain      | base     | multi30k-150 | plain  | 1 | 1 | -     |
+bi-simcut  | methods  | multi30k-150 | simcut | 2 | 1 | both  |
+fine-tuned | schedule | multi30k-150 | rdrop  | 2 | 1 | plain |
 """
-TRAININGS = ("plain-seed1", "bi-simcut-seed1", "bi-simcut-seed1-both")
+TRAININGS = (
+    *("plain-seed1", "bi-simcut-seed1", "bi-simcut-seed1-both"),
+    *("fine-tuned-seed1", "fine-tuned-seed1-plain"),
+)
 
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
-    """Archives of a toy corpus, and a table of two rows."""
+    """Archives of a toy corpus, and a table of three rows."""
     folder = tmp_path_factory.mktemp("ablations")
     (folder / "orig").mkdir()
     (folder / "rows.txt").write_text(ROWS)
@@ -89,23 +93,26 @@ def test_killed_and_continued_it_has_the_same_results(given, tmp_path):
     kill_at_the_first_checkpoint(*command(given, killed, "--jobs", 2))
     assert not (killed / "results.csv").exists()
     said = run(*command(given, killed, "--jobs", 2)).stdout
-    assert "2 trainings are to be run" in said and "2 of 2 trainings are done." in said
+    assert "3 trainings are to be run" in said and "3 of 3 trainings are done." in said
     shutil.copytree(killed / "multi30k-150", undisturbed / "multi30k-150")
     for training in TRAININGS:
         shutil.rmtree(undisturbed / "multi30k-150" / training)
     run(*command(given, undisturbed, "--jobs", 1))
     assert results(killed) == results(undisturbed)
-    plain, simcut = sorted(results(killed), key=lambda row: row["row"], reverse=True)
+    simcut, tuned, plain = results(killed)
     assert (plain["settings"], plain["updates"]) == (
         "--criterion label_smoothed_cross_entropy",
         "6",
     )
     assert plain["pairs"] == "150" and float(plain["length_ratio"]) > 0
     assert simcut["settings"] == "--criterion simcut_label_smoothed_cross_entropy"
+    assert tuned["settings"] == "--criterion rdrop_label_smoothed_cross_entropy"
 
     logs = [(killed / "multi30k-150" / run / "train.log").read_text() for run in TRAININGS]
-    assert ["binarized-bidirectional" in log for log in logs] == [False, False, True]
-    assert ["-both/checkpoint_best.pt" in log for log in logs] == [False, True, False]
+    assert ["binarized-bidirectional" in log for log in logs] == [False, False, True, False, False]
+    assert ["-both/checkpoint_best.pt" in log for log in logs] == [False, True, *[False] * 3]
+    assert ["-plain/checkpoint_best.pt" in log for log in logs] == [*[False] * 3, True, False]
+    assert ["rdrop_label" in log for log in logs] == [*[False] * 3, True, False]
     assert (killed / "significance.csv").read_text().count("multi30k-150,bi-simcut,plain,1,") == 1
     assert not list(killed.glob("*/*/checkpoint*.pt"))
     again = run(*command(given, killed)).stdout

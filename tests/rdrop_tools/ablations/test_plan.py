@@ -15,6 +15,7 @@ from rdrop_tools.ablations.plan import (
     matching,
     read_plan,
     trainings,
+    updates_before,
     updates_of,
 )
 
@@ -37,7 +38,7 @@ def write(tmp_path, *lines, settings=("updates 100", "view_cost 0.5")):
 
 
 def test_a_line_is_a_row(tmp_path):
-    line = "late | when | text-20 text-5 | rdrop | 1.25 | 2 | 1 | --rdrop-start-update 75%  # why"
+    line = "late | when | text-20 text-5 | rdrop | 1.25 | 2 | - | --rdrop-start-update 75%  # why"
     plan = read_plan(write(tmp_path, "# nothing", "", line))
     (row,) = plan.rows
     assert (plan.updates, plan.view_cost) == (100, 0.5)
@@ -54,26 +55,28 @@ def test_a_line_is_a_row(tmp_path):
 def test_equal_computing(tmp_path):
     """A further pass costs half of the first here: 2 passes cost 1.5, and 4 passes 2.5."""
     lines = [
-        "plain  | g | text-5 | plain | 1 | equal | 1 |",
-        "rdrop  | g | text-5 | rdrop | 2 | equal | 1 |",
-        "views4 | g | text-5 | rdrop | 4 | equal | 1 | --rdrop-views 4",
-        "late   | g | text-5 | rdrop | 1.5 | 1   | 1 | --rdrop-start-update 50%",
-        "both   | g | text-5 | rdrop | 2 | 1     | 2 |",
+        "plain  | g | text-5 | plain | 1 | equal | - |",
+        "rdrop  | g | text-5 | rdrop | 2 | equal | - |",
+        "views4 | g | text-5 | rdrop | 4 | equal | - | --rdrop-views 4",
+        "late   | g | text-5 | rdrop | 1.5 | 1   | - | --rdrop-start-update 50%",
+        "both   | g | text-5 | rdrop | 2 | 1     | both |",
+        "tuned  | g | text-5 | rdrop | 4 | equal | plain | --rdrop-views 4",
     ]
     plan = read_plan(write(tmp_path, *lines))
     assert [cost(plan, passes) for passes in (1, 2, 4)] == [1, 1.5, 2.5]
-    assert [updates_of(plan, row) for row in plan.rows] == [150, 100, 60, 100, 100]
-    assert [computing(plan, row) for row in plan.rows] == [1.5, 1.5, 1.5, 1.25, 3]
+    assert [updates_of(plan, row) for row in plan.rows] == [150, 100, 60, 100, 100, 20]
+    assert [updates_before(plan, row) for row in plan.rows] == [0, 0, 0, 0, 100, 100]
+    assert [computing(plan, row) for row in plan.rows] == [1.5, 1.5, 1.5, 1.25, 3, 1.5]
 
 
 @pytest.mark.parametrize(
     "line",
     [
         "too | short | text-5",
-        "a | g | text-5 | rdrop | many | 1 | 1 |",
-        "a | g | text-5 | rdrop | 2 | some | 1 |",
-        "a | g | text-5 | rdrop | 2 | 1 | 3 |",
-        "a | g | text | rdrop | 2 | 1 | 1 |",
+        "a | g | text-5 | rdrop | many | 1 | - |",
+        "a | g | text-5 | rdrop | 2 | some | - |",
+        "a | g | text-5 | rdrop | 2 | 1 | other |",
+        "a | g | text | rdrop | 2 | 1 | - |",
         "updates many",
     ],
 )

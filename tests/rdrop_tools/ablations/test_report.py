@@ -22,10 +22,10 @@ from rdrop_tools.scores_csv import put_csv
 ROWS = """
 updates 100
 view_cost 0.9
-plain   | base  | text-9 text-90 | plain | 1 | 1 | 1 |
-rdrop   | alpha | text-9 text-90 | rdrop | 2 | 1 | 1 |
-alpha-1 | alpha | text-9         | rdrop | 2 | 1 | 1 | --reg-alpha 1
-plain-twice | computing | text-9 | plain | 1 | 2 | 1 |
+plain   | base  | text-9 text-90 | plain | 1 | 1 | - |
+rdrop   | alpha | text-9 text-90 | rdrop | 2 | 1 | - |
+alpha-1 | alpha | text-9         | rdrop | 2 | 1 | - | --reg-alpha 1
+plain-twice | computing | text-9 | plain | 1 | 2 | - |
 """
 
 

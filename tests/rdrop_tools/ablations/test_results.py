@@ -25,9 +25,9 @@ from rdrop_tools.scoring.output import read_lines
 REFERENCES = ["a small dog runs fast", "the old man reads a book", "two boys play in the sand"]
 
 
-def training(name="plain", seed=1, stages=1, updates=40, corpus="multi30k-9"):
-    row = Row(name, "base", (corpus,), "plain", 1.0, "1", stages, "")
-    return Training(row, corpus, seed, updates, "--criterion some")
+def training(name="plain", seed=1, before=("-", 0), updates=40, corpus="multi30k-9"):
+    row = Row(name, "base", (corpus,), "plain", 1.0, "1", before[0], "")
+    return Training(row, corpus, seed, updates, "--criterion some", before[1])
 
 
 def log_of(valid, seconds=8):
@@ -75,14 +75,15 @@ def test_the_row_of_a_training(tmp_path):
     assert all(row[name] for name in ("python", "torch", "fairseq"))
 
 
-def test_the_seconds_of_both_stages_count(tmp_path):
-    one = training(stages=2)
+@pytest.mark.parametrize("before", ["both", "plain"])
+def test_the_seconds_of_the_training_before_count(tmp_path, before):
+    one = training(before=(before, 20))
     run = finish(tmp_path, one, REFERENCES)
-    first = run.with_name(f"{run.name}-both")
+    first = run.with_name(f"{run.name}-{before}")
     first.mkdir()
-    (first / "train.log").write_text(log_of({40: 1.0}, seconds=30))
+    (first / "train.log").write_text(log_of({20: 1.0}, seconds=30).replace(': "40"', ': "20"'))
     add_result(tmp_path / "results.csv", one, tmp_path, "")
-    assert read_results(tmp_path / "results.csv")[0]["seconds"] == "38"
+    assert read_results(tmp_path / "results.csv")[0]["seconds"] == "23"
 
 
 def test_of_equal_validations_fairseq_keeps_the_last(tmp_path):
