@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# One training of run.sh: what it begins with, itself, the translation of the test set, its row in results.csv.
+# One training of run.sh: the training before it, if there is one, its own, the translation of the test set, its row in
+# results.csv.
 
 # run_training LINE, as `scripts/ablations.py list` prints it
 run_training() {
@@ -18,13 +19,13 @@ run_training() {
     rm -f "$run"/checkpoint*.pt "$run-$before"/checkpoint*.pt
 }
 
-# train RUN DATA UPDATES ARGUMENTS [WHAT IT STARTS WITH]
+# train RUN DATA UPDATES ARGUMENTS [WHAT IT BEGINS WITH]
 train() {
     local updates=$3 arguments=$4 every words
     every=$((updates > validations ? updates / validations : 1))
     read -ra words <<<"$arguments"
     words=("${model[@]}" "${optimization[@]}" "${validation[@]}" "${extra[@]}" "${words[@]}")
-    begin "$1"
+    begin "$1" "${5:+, after $updates_before updates of $before}"
     [ ! -e "$1/trained" ] || return 0
     say "training ${1#"$out/"}: $updates updates"
     supervise fairseq-train "$2" --user-dir "$repo/rdrop_fairseq" --task translation \
@@ -38,13 +39,13 @@ train() {
     touch "$1/trained"
 }
 
-# begin RUN: what is there of it may go on with the same settings. Notes the commit that it begins with.
+# begin RUN AFTER: what is there of it may go on with the same settings. Notes the commit that it begins with.
 begin() {
     mkdir -p "$1"
     # what was lost after the training has to be trained again
     [ -e "$1/generate.log" ] || [ -e "$1/checkpoint_best.pt" ] || rm -f "$1/trained"
     [ -e "$1/trained" ] || compgen -G "$1/checkpoint*.pt" >/dev/null || rm -f "$1/settings" "$1/commit"
-    keep_settings "$1/settings" "$common $arguments $updates updates" \
+    keep_settings "$1/settings" "$common $arguments $updates updates$2" \
         "remove that folder to train it again"
     [ -e "$1/commit" ] || python -c 'from rdrop_tools import manifest; print(manifest.commit())' >"$1/commit"
     keep_whole_checkpoint "$1"

@@ -4,7 +4,7 @@ import re
 from statistics import mean, stdev
 
 from rdrop_fairseq.options import REG_ALPHA
-from rdrop_tools.ablations.plan import PLAIN, RDROP, baselines, computing
+from rdrop_tools.ablations.plan import NOTHING, PLAIN, RDROP, baselines, computing
 from rdrop_tools.ablations.report import gains_of
 from rdrop_tools.ablations.results import LOG
 from rdrop_tools.plotting import COLOURS, STYLE, pyplot, save
@@ -40,7 +40,12 @@ def draw_all(plan, results, folder):
 
 
 def curves_of(plan, corpus, results):
-    """Return the rows to draw: the best of the groups in CURVES, and what they compare with."""
+    """Return the rows to draw: the best of the groups in CURVES, and what they compare with.
+
+    The log of a row with a training before it has but its end, so such a row is not drawn.
+    """
+    whole = {row.name for row in plan.rows if row.before == NOTHING}
+    results = [result for result in results if result["row"] in whole]
     best = [row for row in (best_row(results, group) for group in CURVES) if row]
     compared = [
         name

@@ -28,9 +28,11 @@ class Row(NamedTuple):
     passes: float
     """How often an update goes through a sentence, in the mean over the training."""
     updates: str
-    """A multiple of the common number, or `equal`: as much computing as two passes in that."""
+    """A multiple of the common number, or `equal`: with the training before, as much computing as
+    two passes in that."""
     before: str
-    """The training whose best checkpoint it begins with: NOTHING, BOTH directions, or PLAIN."""
+    """The training whose best checkpoint it begins with: NOTHING, PLAIN, or BOTH, the same on both
+    directions at once."""
     arguments: str
     """Of fairseq-train; 25% stands for a quarter of the updates."""
 
@@ -55,7 +57,14 @@ class Training(NamedTuple):
     arguments: str
     """Of fairseq-train, the criterion among them."""
     updates_before: int = 0
-    """Of the training that it begins with."""
+    """Of the training before."""
+
+    @property
+    def settings(self):
+        """What the CSV says of how it was trained."""
+        if self.row.before == NOTHING:
+            return self.arguments
+        return f"{self.arguments}, after {self.updates_before} updates of {self.row.before}"
 
     @property
     def folder(self):
@@ -92,7 +101,9 @@ def _row(text):
     )
     if updates != EQUAL:
         float(updates)
-    if before not in (NOTHING, BOTH, PLAIN) or not all(map(pairs_of, corpora.split())):
+    if before not in (NOTHING, BOTH, PLAIN) or (before, updates) == (BOTH, EQUAL):
+        raise ValueError
+    if not all(map(pairs_of, corpora.split())):
         raise ValueError
     corpora = tuple(corpora.split())
     return Row(name, group, corpora, method, float(passes), updates, before, arguments)
@@ -109,7 +120,7 @@ def cost(plan, passes):
 
 
 def updates_of(plan, row):
-    """Return the number of updates of a row's trainings, without those before."""
+    """Return the number of updates of a row's trainings, without those of the training before."""
     if row.updates == EQUAL:
         left = cost(plan, 2) - (row.before == PLAIN)
         return round(plan.updates * left / cost(plan, row.passes))
@@ -117,7 +128,7 @@ def updates_of(plan, row):
 
 
 def updates_before(plan, row):
-    """Return the number of updates of the training that a row's trainings begin with."""
+    """Return the number of updates of the training before one of a row's."""
     return {NOTHING: 0, BOTH: updates_of(plan, row), PLAIN: plan.updates}[row.before]
 
 
@@ -137,7 +148,7 @@ def baselines(plan, row, corpus):
     """
     is_plain = row.method == PLAIN
     of_corpus = [other for other in plan.rows if corpus in other.corpora]
-    of_plain = [other for other in of_corpus if other.method == PLAIN]
+    of_plain = [other for other in of_corpus if (other.method, other.before) == (PLAIN, NOTHING)]
     unchanged = [other for other in of_plain if not other.arguments]
     settings = "" if is_plain else OF_CRITERION.sub("", row.arguments).strip()
     alike = [other for other in of_plain if other.arguments == settings != ""]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from sacrebleu.metrics import BLEU
 
 from rdrop_tools import manifest
-from rdrop_tools.ablations.plan import pairs_of
+from rdrop_tools.ablations.plan import NOTHING, pairs_of
 from rdrop_tools.runs.log import read_entries, training_seconds
 from rdrop_tools.scores_csv import put_csv, read_csv
 from rdrop_tools.scoring.output import read_references, read_system
@@ -60,7 +60,7 @@ def is_done(training, results):
 
 def of_plan(results, trainings):
     """Return the rows of the CSV that are of these trainings, with their settings."""
-    wanted = {(*key_of(one), str(one.updates), one.arguments) for one in trainings}
+    wanted = {(*key_of(one), str(one.updates), one.settings) for one in trainings}
     fields = (*TRAINING, "updates", "settings")
     return [row for row in results if tuple(row[field] for field in fields) in wanted]
 
@@ -80,15 +80,15 @@ def result_of(training, folder):
     run = folder / training.folder
     seconds = [
         second
-        for run_of_stage, updates in stages_of(training, folder)
-        for second in training_seconds(run_of_stage / LOG, [updates])
+        for path, updates in runs_of(training, run)
+        for second in training_seconds(path / LOG, [updates])
     ]
     best = best_validation(run / LOG)
     score = test_score(training.corpus, run / OUTPUT)
     return {
         "group": training.row.group,
         "pairs": pairs_of(training.corpus),
-        "settings": training.arguments,
+        "settings": training.settings,
         "updates": training.updates,
         "seconds": f"{sum(seconds):.0f}",
         "best_update": f"{best['num_updates']:.0f}",
@@ -100,11 +100,12 @@ def result_of(training, folder):
     }
 
 
-def stages_of(training, folder):
-    """Return the folder and the updates of the training before, if there is one, and its own."""
-    run = folder / training.folder
-    before = run.with_name(f"{run.name}-{training.row.before}"), training.updates_before
-    return [stage for stage in (before, (run, training.updates)) if stage[1]]
+def runs_of(training, run):
+    """Return folder and updates of the training before, if there is one, and of its own run."""
+    own = run, training.updates
+    if training.row.before == NOTHING:
+        return [own]
+    return [(run.with_name(f"{run.name}-{training.row.before}"), training.updates_before), own]
 
 
 def best_validation(log):

@@ -83,12 +83,11 @@ def test_one_that_fails_leaves_the_others_and_is_run_again(scripts, jobs):
     assert status == 0 and "1 trainings are to be run" in printed
 
 
-def test_other_settings_do_not_continue_a_training(scripts):
+@pytest.mark.parametrize("other", ["| 2 | 1 | - | --lr 1", "| 2 | 1 | plain |"])
+def test_other_settings_do_not_continue_a_training(scripts, other):
     scripts.stand_in("fairseq-train", FIND_FOLDER, *MAKE)
     assert finish(scripts, "--seeds", "1")[0] == 0
-    rows = (
-        (scripts.folder / "rows.txt").read_text().replace("| 2 | 1 | - |", "| 2 | 1 | - | --lr 1")
-    )
+    rows = (scripts.folder / "rows.txt").read_text().replace("| 2 | 1 | - |", other)
     (scripts.folder / "rows.txt").write_text(rows)
     status, printed = finish(scripts, "--seeds", "1")
     assert status == 1 and "1 trainings are to be run" in printed

@@ -36,7 +36,7 @@ updates 6
 view_cost 0.9
 plain      | base     | multi30k-150 | plain  | 1 | 1 | -     |
 bi-simcut  | methods  | multi30k-150 | simcut | 2 | 1 | both  |
-fine-tuned | schedule | multi30k-150 | rdrop  | 2 | 1 | plain |
+fine-tuned | schedule | multi30k-150 | rdrop  | 2 | 0.5 | plain |
 """
 TRAININGS = (
     *("plain-seed1", "bi-simcut-seed1", "bi-simcut-seed1-both"),
@@ -105,14 +105,18 @@ def test_killed_and_continued_it_has_the_same_results(given, tmp_path):
         "6",
     )
     assert plain["pairs"] == "150" and float(plain["length_ratio"]) > 0
-    assert simcut["settings"] == "--criterion simcut_label_smoothed_cross_entropy"
-    assert tuned["settings"] == "--criterion rdrop_label_smoothed_cross_entropy"
+    criterion = "--criterion simcut_label_smoothed_cross_entropy"
+    assert simcut["settings"] == f"{criterion}, after 6 updates of both"
+    criterion = "--criterion rdrop_label_smoothed_cross_entropy"
+    assert tuned["settings"] == f"{criterion}, after 6 updates of plain"
+    assert tuned["updates"] == "3"
 
     logs = [(killed / "multi30k-150" / run / "train.log").read_text() for run in TRAININGS]
     assert ["binarized-bidirectional" in log for log in logs] == [False, False, True, False, False]
     assert ["-both/checkpoint_best.pt" in log for log in logs] == [False, True, *[False] * 3]
     assert ["-plain/checkpoint_best.pt" in log for log in logs] == [*[False] * 3, True, False]
     assert ["rdrop_label" in log for log in logs] == [*[False] * 3, True, False]
+    assert ["'max_update': 3," in log for log in logs] == [*[False] * 3, True, False]
     assert (killed / "significance.csv").read_text().count("multi30k-150,bi-simcut,plain,1,") == 1
     assert not list(killed.glob("*/*/checkpoint*.pt"))
     again = run(*command(given, killed)).stdout

@@ -1,7 +1,7 @@
 """An alpha that follows a target KL: a `--user-dir` for a trial, not part of the plugin.
 
-The weight of the KL is the multiplier of the constraint KL <= target (Liang et al. 2021 derive
-R-Drop from such a constraint), and grows by gradient ascent while the constraint is violated.
+Liang et al. 2021 derive R-Drop from the constraint that the KL is 0, which a target loosens. Alpha
+is the multiplier of the constraint: it grows while the KL is above the target, and falls below it.
 """
 
 from dataclasses import dataclass, field
@@ -19,17 +19,20 @@ LEAST_ALPHA = 1e-3
 
 @dataclass
 class TargetKLConfig(RDropLabelSmoothedCrossEntropyCriterionConfig):
-    """The options of R-Drop, whose ``--reg-alpha`` is the first alpha, and two more."""
+    """The options of R-Drop, whose ``--reg-alpha`` is the first alpha, and two more.
+
+    The schedule (start, ramp, every) has no effect.
+    """
 
     target_kl: float = field(default=0.25, metadata={"help": "KL in nats a target token"})
     target_kl_step: float = field(
-        default=0.01, metadata={"help": "what alpha grows in an update, for each nat above it"}
+        default=0.01, metadata={"help": "change of alpha for each nat between KL and target"}
     )
 
 
 @register_criterion("target_kl_label_smoothed_cross_entropy", dataclass=TargetKLConfig)
 class TargetKLCriterion(RDropLabelSmoothedCrossEntropyCriterion):
-    """R-Drop with ``alpha += step * (KL - target)`` after each batch.
+    """R-Drop with ``alpha = max(0.001, alpha + step * (KL - target))`` after each batch.
 
     For one process: alpha is neither shared between processes nor kept in a checkpoint.
     """

@@ -76,6 +76,7 @@ def test_equal_computing(tmp_path):
         "a | g | text-5 | rdrop | many | 1 | - |",
         "a | g | text-5 | rdrop | 2 | some | - |",
         "a | g | text-5 | rdrop | 2 | 1 | other |",
+        "a | g | text-5 | rdrop | 2 | equal | both |",
         "a | g | text | rdrop | 2 | 1 | - |",
         "updates many",
     ],
@@ -158,6 +159,15 @@ def test_rows_are_compared_with_plain_training_with_as_much_of_it_and_with_rdrop
     assert compared("rdrop-unclipped") == ["plain-unclipped", "plain-twice", "rdrop"]
     assert compared("plain-dropout-0.1") == compared("plain-unclipped") == ["plain"]
     assert compared("late-half") == compared("rdrop-cutoff") == ["plain", "plain-twice", "rdrop"]
+
+
+def test_no_row_is_compared_with_plain_training_after_another(tmp_path):
+    lines = [
+        "again | g | text-5 | plain | 1 | 1 | plain |",
+        "plain | g | text-5 | plain | 1 | 1 | - |",
+    ]
+    plan = read_plan(write(tmp_path, *lines))
+    assert [baselines(plan, row, "text-5") for row in plan.rows] == [{"plain": "plain"}, {}]
 
 
 def test_what_belongs_to_the_criterion_is_no_setting_of_plain_training():

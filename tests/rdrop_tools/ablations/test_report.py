@@ -25,6 +25,7 @@ view_cost 0.9
 plain   | base  | text-9 text-90 | plain | 1 | 1 | - |
 rdrop   | alpha | text-9 text-90 | rdrop | 2 | 1 | - |
 alpha-1 | alpha | text-9         | rdrop | 2 | 1 | - | --reg-alpha 1
+tuned   | alpha | text-9         | rdrop | 2 | 1 | plain |
 plain-twice | computing | text-9 | plain | 1 | 2 | - |
 """
 
@@ -80,7 +81,7 @@ def test_p_is_shown_where_it_is_of_the_same_seeds_and_of_the_same_gain(plan):
 def test_what_was_not_run_is_said(plan):
     of_other = tables(plan, RESULTS, []).split("**text-90**")[1]
     assert of_other == ": 0 trainings.\n\nNot measured yet: `plain`, `rdrop`."
-    assert progress(plan, [], 2) == "0 of 12 trainings are done."
+    assert progress(plan, [], 2) == "0 of 14 trainings are done."
 
 
 def test_the_tables_take_their_place_in_a_readme(tmp_path):
@@ -132,6 +133,8 @@ def test_the_curves_are_of_plain_and_of_the_best_row_by_validation(plan, tmp_pat
         {**result("alpha-1", 1, 9), "valid_bleu": "8.5"},
         {**result("alpha-1", 2, 9), "valid_bleu": "8"},
     ]
+    tuned = {**result("tuned", 1, 30, settings="rdrop, after plain"), "valid_bleu": "9"}
+    assert curves_of(plan, "text-9", [*results, tuned]) == curves_of(plan, "text-9", results)
     assert best_row(results, "alpha") == "alpha-1"
     assert best_row(results, "schedule") is None
     assert curves_of(plan, "text-9", results) == ["plain", "plain-twice", "rdrop", "alpha-1"]
