@@ -1,7 +1,7 @@
 """An alpha that follows a target KL: a `--user-dir` for a trial, not part of the plugin.
 
-Liang et al. 2021 derive R-Drop from the constraint that the KL is 0, which a target loosens. Alpha
-is the multiplier of the constraint: it grows while the KL is above the target, and falls below it.
+Liang et al. 2021 derive R-Drop from a constraint on the KL. Alpha is the multiplier of the
+constraint: it grows while the KL is above the target, and falls while it is below.
 """
 
 from dataclasses import dataclass, field
