@@ -41,7 +41,7 @@ optimization=(
 )
 label_smoothing=0.1               # Vaswani et al. 2017
 rdrop_alpha=1                     # weight of the KL, for so small a model; the paper's 5 was not tried
-simcut_alpha=3                    # Gao et al. 2022, for larger models; not tried
+simcut_alpha=0.5                  # as rdrop_alpha beside one cross-entropy; Gao et al.'s 3 was not tried
 late_start=15                     # [Late] % of max_updates; --patience ends a training after a third of them
 max_updates=100000                # far more than --patience allows
 validation=(

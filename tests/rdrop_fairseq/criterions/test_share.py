@@ -9,7 +9,7 @@ from helpers.criteria import logged, plain_criterion, rows_of_passes
 
 from rdrop_fairseq.criterions import base
 from rdrop_fairseq.criterions.base import RDropCriterion
-from rdrop_fairseq.losses.interface import ViewWeights, rdrop_weights
+from rdrop_fairseq.losses.interface import SIMCUT_WEIGHTS, ViewWeights, rdrop_weights
 from rdrop_fairseq.views.passes import TwoPasses
 from rdrop_fairseq.views.repeat import Group, choose_sentences, repeat_sample
 
@@ -39,14 +39,16 @@ def label_smoothing(log_probs, target):
     return -(weight * log_probs).sum(-1)
 
 
-def objective(views, target, simcut=False):
-    """Loss, nll and KL of each token of one sentence, by the definition: ``(T,)`` each."""
+def objective(views, target, of_all, simcut):
+    """Loss, nll and KL of each token of one sentence, by the definition: ``(T,)`` each.
+
+    A chosen sentence has ``of_all`` views, any other one.
+    """
     logs = [view.log_softmax(-1) for view in views]
     smoothed = [label_smoothing(log, target) for log in logs]
     nll = [-log.gather(-1, target.unsqueeze(-1)).squeeze(-1) for log in logs]
-    factor = 1 if simcut else 2
     if len(views) == 1:  # counts as much as all views of a sentence, without a KL
-        return factor * len(views) * smoothed[0], nll[0], torch.zeros_like(nll[0])
+        return (1 if simcut else of_all) * smoothed[0], nll[0], torch.zeros_like(nll[0])
     kl = [
         (p.exp() * (p - q)).sum(-1)
         for i, p in enumerate(logs)
@@ -59,17 +61,17 @@ def objective(views, target, simcut=False):
     return sum(smoothed) + ALPHA / SHARE * kl, sum(nll) / len(nll), kl
 
 
-def by_hand(setup, chosen, prefix=0, simcut=False):
+def by_hand(setup, chosen, prefix, of_all, simcut):
     """Loss, nll and KL of each token ``(B * T',)``, from a loop over the sentences."""
     sample = setup.sample
-    repeats = 1 + chosen.long()
+    repeats = 1 + (of_all - 1) * chosen.long()
     logits = setup.model(**repeat_sample(sample, repeats)["net_input"])[0]
     found, row = [], 0
     for target, times in zip(sample["target"], repeats.tolist()):
         views = logits[row : row + times, prefix:]
         row += times
         counts = target[prefix:].ne(PAD)
-        found.append([x * counts for x in objective(views, target[prefix:], simcut)])
+        found.append([x * counts for x in objective(views, target[prefix:], of_all, simcut)])
     assert row == len(logits)
     return [torch.cat(values) for values in zip(*found)]
 
@@ -77,14 +79,18 @@ def by_hand(setup, chosen, prefix=0, simcut=False):
 @pytest.mark.parametrize("path", ["fused", "reference"])
 @pytest.mark.parametrize("prefix", [0, 1])
 @pytest.mark.parametrize("kind", ["mixed", "none", "all"])
-@pytest.mark.parametrize("simcut", [False, True], ids=["R-Drop", "SimCut"])
+@pytest.mark.parametrize("method", ["R-Drop", "three views", "SimCut"])
 def test_every_sentence_has_its_own_loss_target_and_place(
-    transformer, monkeypatch, path, prefix, kind, simcut
+    transformer, monkeypatch, path, prefix, kind, method
 ):
     """In float64, token by token and in the order of the batch; the gradient too."""
-    criterion = ("--criterion=simcut_label_smoothed_cross_entropy", "--view-cutoff=0")
+    of_method = {
+        "three views": ("--rdrop-views=3",),
+        "SimCut": ("--criterion=simcut_label_smoothed_cross_entropy", "--view-cutoff=0"),
+    }
+    of_all, simcut = 3 if method == "three views" else 2, method == "SimCut"
     arguments = (f"--rdrop-loss={path}", f"--ignore-prefix-size={prefix}")
-    setup = transformer(*OPTIONS, *arguments, *(criterion if simcut else ()))
+    setup = transformer(*OPTIONS, *arguments, *of_method.get(method, ()))
     setup.model.double().train()
     chosen = mask_of(kind, setup)
     choose(monkeypatch, chosen)
@@ -92,7 +98,7 @@ def test_every_sentence_has_its_own_loss_target_and_place(
     torch.manual_seed(5)
     loss, _, log = setup.criterion(setup.model, setup.sample, reduce=False)
     torch.manual_seed(5)
-    expected = by_hand(setup, chosen, prefix, simcut)
+    expected = by_hand(setup, chosen, prefix, of_all, simcut)
     for mine, gold in zip((loss, log["nll_loss"], log["kl_loss"]), expected):
         torch.testing.assert_close(mine, gold)
 
@@ -248,6 +254,13 @@ def test_a_view_stands_for_those_that_are_like_it(transformer, option):
         assert many == ViewWeights((1.0, 4.0), whole.kl) and one.cross_entropy == (1.0,)
     else:
         assert many == whole and one.cross_entropy == (2.0,)
+
+
+def test_the_first_view_of_simcut_stands_for_itself(transformer):
+    simcut = "--criterion=simcut_label_smoothed_cross_entropy"
+    criterion = transformer(simcut, "--rdrop-share=0.25").criterion
+    many, one = (criterion.weights_of(Group(slice(None), torch.zeros(n, 1))) for n in (2, 1))
+    assert many == SIMCUT_WEIGHTS and one.cross_entropy == (1.0,)
 
 
 def test_a_share_of_views_that_differ_keeps_the_expectation_too(transformer, monkeypatch):

@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from rdrop_fairseq.losses import chunks, of_logits
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
-from rdrop_fairseq.losses.interface import rdrop_weights
+from rdrop_fairseq.losses.interface import SIMCUT_WEIGHTS, rdrop_weights
 from rdrop_fairseq.losses.reference import rdrop_loss
 
 
@@ -356,12 +356,16 @@ def test_huge_logits_and_identical_views_give_no_nan(loss_function, size):
     assert total.kl_loss == 0
 
 
-def test_a_nan_is_not_hidden():
-    features, weight, bias, target = random_case()
+@pytest.mark.parametrize("loss_function", FUSED)
+@pytest.mark.parametrize("view", [0, 1])
+@pytest.mark.parametrize("weights", [rdrop_weights(2), SIMCUT_WEIGHTS], ids=["R-Drop", "SimCut"])
+def test_a_nan_is_not_hidden(loss_function, view, weights):
+    *operands, target = random_case()
     with torch.no_grad():
-        features[0, 1, 0] = float("nan")
-    for loss_function in FUSED:
-        assert loss_function(features, weight, bias, target, 5.0, 0.1, PAD).loss.isnan()
+        operands[0][view, 1, 0] = float("nan")
+    total = loss_function(*operands, target, 5.0, 0.1, PAD, weights=weights)
+    assert total.loss.isnan() and total.kl_loss.isnan()
+    assert total.nll_loss.isnan() == (weights.nll_weights()[view] > 0)
 
 
 def test_errors_are_those_of_the_reference():

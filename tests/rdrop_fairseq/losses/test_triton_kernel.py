@@ -129,11 +129,13 @@ def test_a_class_that_one_view_excludes_makes_the_kl_infinite(weights):
     assert found[2, 1] == INFINITY
 
 
-def test_a_nan_is_not_hidden():
+@pytest.mark.parametrize("view", [0, 1])
+@pytest.mark.parametrize("weights", ["two", "simcut"])
+def test_a_nan_is_not_hidden(weights, view):
     logits, target = random_logits(2, 3, 70)
-    logits[0, 1, 66] = float("nan")
-    losses, gradient = of_kernel(logits, target, 5.0, 0.1, rdrop_weights(2))
-    assert losses[0, 1].isnan() and gradient[0, 1].isnan().all()
+    logits[view, 1, 66] = float("nan")
+    losses, gradient = of_kernel(logits, target, 5.0, 0.1, WEIGHTS[weights])
+    assert losses[[0, 2], 1].isnan().all() and gradient[view, 1].isnan().all()
     assert losses[:, [0, 2]].isfinite().all() and gradient[:, [0, 2]].isfinite().all()
 
 
