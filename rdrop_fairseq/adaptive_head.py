@@ -14,7 +14,6 @@ from rdrop_fairseq.losses.adaptive import adaptive_rdrop_loss
 from rdrop_fairseq.losses.fused import linear_rdrop_loss
 from rdrop_fairseq.losses.interface import RDropLoss
 from rdrop_fairseq.losses.reference import rdrop_loss
-from rdrop_fairseq.options import RDROP_KERNEL, RDROP_LOSS
 from rdrop_fairseq.wrappers import with_visible_weights
 
 
@@ -24,8 +23,8 @@ class AdaptiveHead(Head):
     def __init__(
         self,
         model: torch.nn.Module,
-        implementation: str = RDROP_LOSS.default,
-        kernel: str = RDROP_KERNEL.default,
+        implementation: str,
+        kernel: str,
         **chunks: Optional[int],
     ):
         """As :func:`~rdrop_fairseq.heads.choose_head`.

@@ -17,7 +17,6 @@ from torch import Tensor
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
 from rdrop_fairseq.losses.interface import RDropLoss
 from rdrop_fairseq.losses.reference import rdrop_loss
-from rdrop_fairseq.options import RDROP_KERNEL, RDROP_LOSS
 from rdrop_fairseq.wrappers import inside_wrappers, with_visible_weights
 
 KERNELS = {"torch": "elementwise part in PyTorch", "triton": "elementwise part in Triton"}
@@ -94,7 +93,7 @@ class LinearHead(Head):
         self.options = {"kernel": kernel, **chunks}
 
     def fits(self, model: torch.nn.Module) -> bool:
-        """No longer, for example, where a hook was added that has to see the logits."""
+        """Whether the projection may still be used alone: no hook was added, for example."""
         return linear_projection(model) is self.projection
 
     def loss(self, features: Tensor, *arguments) -> RDropLoss:
@@ -105,9 +104,9 @@ class LinearHead(Head):
 
 def choose_head(
     model: torch.nn.Module,
-    implementation: str = RDROP_LOSS.default,
-    needs_logits: bool = False,
-    kernel: str = RDROP_KERNEL.default,
+    implementation: str,
+    needs_logits: bool,
+    kernel: str,
     **chunks: Optional[int],
 ) -> Head:
     """The head that trains ``model`` fastest.

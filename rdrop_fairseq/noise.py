@@ -16,8 +16,8 @@ def dropouts(model: torch.nn.Module) -> list:
     return [(module, name) for module, name in found if getattr(module, name) > 0]
 
 
-def has_shared_noise(model: torch.nn.Module) -> bool:
-    """Whether layers or weights are dropped: once for a pass, so for all views in it alike."""
+def has_noise_per_pass(model: torch.nn.Module) -> bool:
+    """Whether layers or weights are dropped once for a pass, and so for all views in it alike."""
     from fairseq.modules import LayerDropModuleList
     from fairseq.modules.quant_noise import quant_noise
 

@@ -21,7 +21,7 @@ class Option(NamedTuple):
     """What the value is called in a message, in front of the flag."""
     allows: Callable[[Any], bool] = lambda value: True
     range: str = ""
-    """``allows`` in words, after "must": "be 0 or more"."""
+    """``allows`` in words, after "must": "be 0 or more"; choices are their own words."""
     choices: tuple = ()
 
     @property
@@ -33,7 +33,9 @@ class Option(NamedTuple):
         if value == self.default:
             return
         if not (value in self.choices if self.choices else self.allows(value)):
-            raise ValueError(f"{self.title} ({self.flag}) must {self.range}, not {value}")
+            *others, last = self.choices or (None,)
+            rule = f"be {', '.join(others)} or {last}" if self.choices else self.range
+            raise ValueError(f"{self.title} ({self.flag}) must {rule}, not {value}")
 
     def parse(self, text: str):
         """The value of a word on the command line. Raises ``argparse.ArgumentTypeError``."""
@@ -95,7 +97,6 @@ RDROP_LOSS = Option(
     "fused: gradient in closed form, from the decoder's features where the model allows it, else "
     "from its logits; reference: plain PyTorch; auto: fused on CPU and CUDA",
     "implementation of the loss",
-    range="be auto, fused or reference",
     choices=("auto", "fused", "reference"),
 )
 RDROP_CHUNK_SIZE = Option(
@@ -124,7 +125,6 @@ RDROP_KERNEL = Option(
     "elementwise part of the fused loss: torch, plain PyTorch; triton, a Triton kernel for CUDA "
     "that has not run on a GPU yet",
     "kernel of the loss",
-    range="be torch or triton",
     choices=("torch", "triton"),
 )
 RDROP_START_UPDATE = Option(
@@ -201,7 +201,6 @@ RDROP_SECOND_VIEW = Option(
     "how the second pass differs: dropout, by its dropout masks alone; addrop, AD-DROP also drops "
     "attention positions in it, which costs one more pass",
     "the second view",
-    range="be dropout or addrop",
     choices=("dropout", "addrop"),
 )
 ADDROP_P = Option(
@@ -231,7 +230,6 @@ ADDROP_ATTRIBUTION = Option(
     "layer; attention (AA), the attention itself; random (RA), nothing: each key is dropped with "
     "probability p q",
     "the attribution",
-    range="be gradient, integrated, attention or random",
     choices=("gradient", "integrated", "attention", "random"),
 )
 ADDROP_LAYERS = Option(
@@ -250,7 +248,6 @@ ADDROP_ATTENTION = Option(
     "AD-DROP: which attention is dropped: encoder or decoder, its self-attention; cross, the "
     "decoder's attention over the source",
     "the attention",
-    range="be encoder, decoder or cross",
     choices=("encoder", "decoder", "cross"),
 )
 ADDROP_STEPS = Option(
@@ -330,6 +327,4 @@ implementation."""
 
 def config_class(name: str, parent: type, options: tuple) -> type:
     """A config dataclass with the fields of ``parent`` and the options."""
-    return dataclasses.make_dataclass(
-        name, [option.field() for option in options], bases=(parent,), namespace={"__doc__": ""}
-    )
+    return dataclasses.make_dataclass(name, [option.field() for option in options], bases=(parent,))

@@ -5,6 +5,7 @@ import csv
 import fcntl
 
 from rdrop_tools.atomic import atomic_file
+from rdrop_tools.lock import NO_LOCKS
 
 
 def read_csv(path, fields):
@@ -39,17 +40,15 @@ def is_number(text):
     return True
 
 
-def put_csv(path, fields, training, added):
-    """Put rows into the CSV, in the place of those that are equal in the fields of `training`.
+def put_csv(path, fields, key, added):
+    """Put rows into the CSV, in the place of those that are equal in the fields of `key`.
 
     Programs that do so at the same time wait for each other.
     """
     with _alone_with(path):
-        named = {tuple(row[field] for field in training) for row in added}
+        named = {tuple(row[field] for field in key) for row in added}
         rows = [
-            row
-            for row in read_csv(path, fields)
-            if tuple(row[field] for field in training) not in named
+            row for row in read_csv(path, fields) if tuple(row[field] for field in key) not in named
         ]
         with atomic_file(path) as made, open(made, "w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, fields, lineterminator="\n")
@@ -61,5 +60,9 @@ def put_csv(path, fields, training, added):
 def _alone_with(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_name(f".{path.name}.turn"), "w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+        except OSError as error:  # lock.py warned of such a file system already
+            if error.errno not in NO_LOCKS:
+                raise
         yield

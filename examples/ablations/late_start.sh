@@ -105,7 +105,7 @@ translate() {
     [ ! -e "$output" ] || return 0
     supervise fairseq-generate "$data" --user-dir "$repo/rdrop_fairseq" --cpu --gen-subset "$2" \
         --path "$work/$1/checkpoint_last.pt" "${search[@]}" --remove-bpe sentencepiece \
-        --max-tokens 4000 >"$output.tmp" 2>"$work/$1.output" ||
+        --max-tokens 4000 >"$output.tmp" 2>>"$work/$1.output" ||
         die "the translation with $work/$1 failed; $work/$1.output says why"
     mv "$output.tmp" "$output"
 }

@@ -2,11 +2,13 @@
 # Runs the trainings of rows.txt on real text, and shows their results: see --help.
 set -euo pipefail
 
-. "$(dirname "${BASH_SOURCE[0]}")/../lib/benchmark.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
 . "$lib/binarize.sh"
-. "$lib/device.sh"
-. "$lib/memory.sh"
 . "$lib/checkpoints.sh"
+. "$lib/device.sh"
+. "$lib/lock.sh"
+. "$lib/memory.sh"
+. "$lib/signals.sh"
 . "$task_dir/settings.sh"
 . "$task_dir/training.sh"
 
@@ -38,6 +40,7 @@ read_options() {
 
 main() {
     read_options "$@"
+    use_installation
     need_program fairseq-train
     precision=fp32 # the differences are small
     choose_device
@@ -113,7 +116,7 @@ prepare_interface() {
 run_trainings() {
     local number worker
     if [ -z "$jobs" ] && [ "$gpus" -gt 0 ]; then jobs=$gpus; fi
-    jobs=${jobs:-$(python -c 'from rdrop_tools.parallel import CORES; print(CORES)')}
+    jobs=${jobs:-$(count_cores)}
     taken=$out/.taken
     rm -rf "$taken"
     mkdir "$taken"

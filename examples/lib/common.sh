@@ -22,6 +22,7 @@ die() { echo "$program: $*" >&2; exit 1; }
 refuse() { echo "$program: $*; see --help." >&2; exit 2; }
 already_made() { [ -e "$1" ] && say "already there: $1"; }
 calculate() { awk "BEGIN { print $1 }"; }
+count_cores() { python -c 'from rdrop_tools.parallel import CORES; print(CORES)'; }
 
 # Uses the installation of scripts/install.sh, unless a virtual environment is active.
 use_installation() {

@@ -17,18 +17,20 @@ choose_processes() {
 # programs (benchmarks/README.md).
 choose_processes_of_cpu() {
     local cores
-    cores=$(python -c 'from rdrop_tools.parallel import CORES; print(CORES)')
+    cores=$(count_cores)
     processes=$((cores > 1 ? 2 : 1))
     all_processes=$processes
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores / processes))}
 }
 
-# All processes share the batches of an update, or the tokens of its only batch, so its size stays.
+# All processes share the batches of an update, or the tokens of its only batch, so its size stays. A number of
+# sentences (--batch-size) is one for each process and cannot be shared.
 share_batches() {
     update_freq_each=$update_freq max_tokens_each=$max_tokens
     if [ $((update_freq % all_processes)) = 0 ]; then
         update_freq_each=$((update_freq / all_processes))
-    elif [ "$update_freq" = 1 ] && [ $((max_tokens % all_processes)) = 0 ]; then
+    elif [ "$update_freq" = 1 ] && [ $((max_tokens % all_processes)) = 0 ] &&
+        [[ " ${optimization[*]} " != *' --batch-size '* ]]; then
         max_tokens_each=$((max_tokens / all_processes))
     else
         die "$all_processes processes cannot share an update of $update_freq x $max_tokens tokens:" \

@@ -14,11 +14,9 @@ check_name() {
     esac
 }
 
-# begin_run NAME DATA: opens the run's folder; refuses other settings than it was begun with, max_updates
-# aside.
+# begin_run DATA: opens the folder $run; refuses other settings than it was begun with, max_updates aside.
 begin_run() {
-    run=$out/${name:-$1}
-    settings="$2 ${criterion[*]} ${model[*]} ${optimization[*]} --seed $seed $precision"
+    settings="$1 ${criterion[*]} ${model[*]} ${optimization[*]} --seed $seed $precision"
     settings+=" $max_tokens x $update_freq ${extra[*]}"
     mkdir -p "$run"
     if [ "$node_rank" = 0 ]; then

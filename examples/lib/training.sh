@@ -34,7 +34,8 @@ train_benchmark() {
     choose_device
     choose_processes
     share_batches
-    begin_run "${run_prefix-}$method-seed$seed" "$benchmark"
+    run=$out/${name:-${run_prefix-}$method-seed$seed}
+    begin_run "$benchmark"
     if is_finished; then
         say "already trained: $run"
         return
@@ -55,8 +56,8 @@ choose_criterion() {
 }
 
 train() {
-    local pretrained=() # what prepare.sh took from the published model, where there is one
-    if [ -e "$out/pretrained.pt" ]; then pretrained=(--finetune-from-model "$out/pretrained.pt"); fi
+    local pretrained=() # the published model to which prepare.sh linked; fairseq refuses one that is gone
+    if [ -L "$out/pretrained.pt" ]; then pretrained=(--finetune-from-model "$out/pretrained.pt"); fi
     say "training $run: $all_processes x $update_freq_each batches of $max_tokens_each tokens an update," \
         "$precision on $device"
     launch "$out/binarized" --user-dir "$repo/rdrop_fairseq" "${task_flags[@]}" "${pretrained[@]}" \

@@ -45,12 +45,12 @@ prepare_headlines() {
 
 prepare_published() {
     need_published
+    # before the binarized text, with which train.sh takes all to be there
+    ln -sfn "$(cd "$orig" && pwd)/bart.large/model.pt" "$out/pretrained.pt"
     already_made "$out/subwords" ||
         supervise python "$repo/scripts/encode_gpt2.py" --orig "$orig" --workers "$workers" \
             --out "$out/subwords"
     binarize_once --srcdict "$orig/dict.txt"
-    cp "$orig/bart.large/model.pt" "$out/pretrained.pt.tmp"
-    mv "$out/pretrained.pt.tmp" "$out/pretrained.pt"
 }
 
 binarize_once() {

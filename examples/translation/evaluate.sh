@@ -48,8 +48,9 @@ main() {
     else
         translate_exported
     fi
-    print_scores | tee "$log.tmp"
-    mv "$log.tmp" "${log%.log}.scores" # for the model card
+    local scores=${log%.log}.scores # for the model card
+    print_scores | tee "$scores.tmp"
+    mv "$scores.tmp" "$scores"
 }
 
 print_scores() {

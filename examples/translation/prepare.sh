@@ -40,7 +40,7 @@ main() {
     need_program fairseq-preprocess
     need_corpus_packages
     read_languages
-    workers=${workers:-$(python -c 'from rdrop_tools.parallel import CORES; print(CORES)')}
+    workers=${workers:-$(count_cores)}
     mkdir -p "$out"
     hold "$out/.lock" "$out"
 

@@ -46,8 +46,9 @@ main() {
     fi
     choose_processes
     share_batches
+    run=$out/${name:-$(run_name)}
     choose_start
-    begin_run "$(run_name)" "$source-$target${bidirectional:+ bidirectional}${from:+ from $from}"
+    begin_run "$source-$target${bidirectional:+ bidirectional}${from:+ from $from}"
     if is_finished; then
         say "already trained: $run"
         return
@@ -115,7 +116,7 @@ choose_start() {
     [ -n "$from" ] || return 0
     local best=$out/$from/checkpoint_best.pt
     start=(--finetune-from-model "$best")
-    [ ! -e "$out/${name:-$(run_name)}/checkpoint_last.pt" ] || return 0
+    [ ! -e "$run/checkpoint_last.pt" ] || return 0
     [ -e "$best" ] || die "there is no $best: train $from first"
     is_whole "$best" || die "$best is cut short or damaged: continue its training"
 }

@@ -49,8 +49,9 @@ class Patch(NamedTuple):
 
     def apply(self) -> None:
         """Put the replacement in the place of the original."""
-        path, _, name = self.target.rpartition("." if "." in self.target.split(":")[1] else ":")
-        owner = pkgutil.resolve_name(path)
+        module, _, attribute = self.target.partition(":")
+        inside, _, name = attribute.rpartition(".")
+        owner = pkgutil.resolve_name(f"{module}:{inside}")  # "module:" is the module itself
         replacement = self.replace(getattr(owner, name))
         is_static = isinstance(vars(owner).get(name), staticmethod)
         setattr(owner, name, staticmethod(replacement) if is_static else replacement)

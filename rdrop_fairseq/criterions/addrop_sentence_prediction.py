@@ -5,25 +5,15 @@ from fairseq.criterions.sentence_prediction import (
     SentencePredictionConfig,
     SentencePredictionCriterion,
 )
-from torch import Tensor
 
 from rdrop_fairseq.criterions import sentences
 from rdrop_fairseq.criterions.addrop import ADDropCriterion
+from rdrop_fairseq.criterions.scores import sentence_scores
 from rdrop_fairseq.options import ADDROP, config_class
 
 ADDropSentencePredictionConfig = config_class(
     "ADDropSentencePredictionConfig", SentencePredictionConfig, ADDROP
 )
-
-
-def sentence_scores(criterion: SentencePredictionCriterion, model, sample) -> Tensor:
-    """``(B, classes)``, the logits of one pass of the model; of a regression ``(numbers, 1)``."""
-    output = model(
-        **sample["net_input"],
-        features_only=True,
-        classification_head_name=criterion.classification_head_name,
-    )[0]
-    return output.reshape(-1, 1) if criterion.regression_target else output
 
 
 @register_criterion("addrop_sentence_prediction", dataclass=ADDropSentencePredictionConfig)

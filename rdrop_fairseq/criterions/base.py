@@ -8,7 +8,7 @@ from rdrop_fairseq.criterions.checked_options import CheckedOptions
 from rdrop_fairseq.criterions.log import log_views
 from rdrop_fairseq.heads import Head
 from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights
-from rdrop_fairseq.noise import has_shared_noise
+from rdrop_fairseq.noise import has_noise_per_pass
 from rdrop_fairseq.schedule import Schedule
 from rdrop_fairseq.views.repeat import RepeatedViews, choose_sentences
 from rdrop_fairseq.wrappers import inside_wrappers
@@ -16,7 +16,7 @@ from rdrop_fairseq.wrappers import inside_wrappers
 logger = logging.getLogger(__name__)
 
 
-class RDropCriterion(CheckedOptions):
+class ViewsCriterion(CheckedOptions):
     """What every criterion with views does: a mixin, the first base before a fairseq criterion.
 
     In validation, and in an update whose schedule has no second pass, that criterion does
@@ -47,9 +47,9 @@ class RDropCriterion(CheckedOptions):
 
     def read_loss(self, cfg) -> None:
         """Set how the loss is computed, for ``choose_head``."""
-        self.implementation = str(cfg.rdrop_loss)
+        self.implementation = cfg.rdrop_loss
         self.loss_options = {
-            "kernel": str(cfg.rdrop_kernel),
+            "kernel": cfg.rdrop_kernel,
             "chunk_size": cfg.rdrop_chunk_size,
             "chunk_memory": cfg.rdrop_chunk_memory,
         }
@@ -164,15 +164,14 @@ class RDropCriterion(CheckedOptions):
             )
         if reduce or len(groups) == 1:
             return RDropLoss(*map(sum, zip(*parts)))
-        order = torch.cat([group.sentences for group in groups]).argsort()
-        rows = [[v.unflatten(0, (len(g.sentences), -1)) for v in p] for p, g in zip(parts, groups)]
-        return RDropLoss(*(torch.cat(values)[order].flatten() for values in zip(*rows)))
+        return in_order_of_batch(parts, groups)
 
     def weights_of(self, group) -> ViewWeights:
         """The weights of the views of a group.
 
-        Where views are alike, the view of a sentence that has but one stands for all of them.
-        Elsewhere the later views of the others stand for those that it lacks.
+        Where views are alike, a sentence with one view counts its cross-entropy for all M views.
+        Elsewhere it counts once, and each later view of a sentence with all counts ``1 / share``
+        times.
         """
         has_all = len(group.output) > 1
         if self.views.are_alike:
@@ -207,11 +206,11 @@ class RDropCriterion(CheckedOptions):
 
     def check_model(self, model) -> None:
         """Refuse a model that cannot be trained, and warn of one whose views are all the same."""
-        self.views.check(inside_wrappers(model), self.share)
+        self.views.check(model, self.share)
         if not self.views.can_differ(model):
             shared = (
                 " (LayerDrop and quantisation noise, which this model has, are drawn once for both)"
-                if has_shared_noise(model)
+                if has_noise_per_pass(model)
                 else ""
             )
             logger.warning(
@@ -226,3 +225,13 @@ class RDropCriterion(CheckedOptions):
         """Log what the parent class logs and, in training, what the views did."""
         super().reduce_metrics(logging_outputs)
         log_views(logging_outputs, cls.unit)
+
+
+def in_order_of_batch(losses: list, groups: list) -> RDropLoss:
+    """``(B * T,)`` in each field, from the losses ``(b * T,)`` of each group."""
+    order = torch.cat([group.sentences for group in groups]).argsort()
+    by_sentence = (
+        [values.unflatten(0, (len(group.sentences), -1)) for values in loss]
+        for loss, group in zip(losses, groups)
+    )
+    return RDropLoss(*(torch.cat(values)[order].flatten() for values in zip(*by_sentence)))

@@ -5,7 +5,7 @@ import math
 from fairseq.logging import metrics
 
 
-def log_views(logging_outputs: list, unit: str = "ntokens") -> None:
+def log_views(logging_outputs: list, unit: str) -> None:
     """Log what the views of the training passes did; nothing for validation.
 
     A unit, one KL, is a target token or, with ``nsentences``, a sentence.

@@ -5,7 +5,7 @@ from fairseq.criterions.adaptive_loss import AdaptiveLoss, AdaptiveLossConfig
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 
 from rdrop_fairseq.adaptive_head import AdaptiveHead
-from rdrop_fairseq.criterions.base import RDropCriterion
+from rdrop_fairseq.criterions.base import ViewsCriterion
 from rdrop_fairseq.criterions.log import log_views
 from rdrop_fairseq.losses.interface import rdrop_weights
 from rdrop_fairseq.options import ADAPTIVE, config_class
@@ -15,7 +15,7 @@ RDropAdaptiveLossConfig = config_class("RDropAdaptiveLossConfig", AdaptiveLossCo
 
 
 @register_criterion("rdrop_adaptive_loss", dataclass=RDropAdaptiveLossConfig)
-class RDropAdaptiveLoss(RDropCriterion, AdaptiveLoss):
+class RDropAdaptiveLoss(ViewsCriterion, AdaptiveLoss):
     """Cross-entropy of the views and the KL between them, in the head and in each tail.
 
     The loss, and why its KL is not that of the whole vocabulary, stand in
@@ -45,14 +45,12 @@ class RDropAdaptiveLoss(RDropCriterion, AdaptiveLoss):
         """The adaptive softmax of this model."""
         return AdaptiveHead(model, self.implementation, **self.loss_options)
 
-    def forward(self, model, sample, reduce=True):
-        """As that of the parent class, with ``nll_loss`` in the log of a plain update too."""
-        loss, sample_size, logging_output = super().forward(model, sample, reduce)
-        if model.training:
-            logging_output.setdefault("nll_loss", logging_output["loss"])
-        return loss, sample_size, logging_output
+    def forward_plain(self, model, sample, reduce):
+        """As that of the parent class, with the ``nll_loss`` that updates with views log."""
+        loss, sample_size, log = super().forward_plain(model, sample, reduce)
+        return loss, sample_size, {**log, "nll_loss": log["loss"]}
 
-    def loss_of_views(self, head, output, target, alpha, weights, reduce=True):
+    def loss_of_views(self, head, output, target, alpha, weights, reduce):
         """The loss of the target tokens; with ``reduce=False`` ``(B * T,)``."""
         output, target = output.flatten(1, 2), target.flatten()
         return head.loss(output, target, alpha, self.padding_idx, reduce, weights)

@@ -7,9 +7,10 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterionConfig,
 )
 
-from rdrop_fairseq.criterions.label_smoothed import LabelSmoothedViewsCriterion, token_scores
+from rdrop_fairseq.criterions.label_smoothed import LabelSmoothedViewsCriterion
+from rdrop_fairseq.criterions.scores import token_scores
 from rdrop_fairseq.losses.interface import rdrop_weights
-from rdrop_fairseq.options import RDROP, config_class
+from rdrop_fairseq.options import LABEL_SMOOTHING, RDROP, config_class
 from rdrop_fairseq.views.choice import choose_views
 
 RDropLabelSmoothedCrossEntropyCriterionConfig = config_class(
@@ -29,7 +30,7 @@ class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedViewsCriterion):
         ValueError: an option out of range, or a second pass of its own among more than two.
     """
 
-    options = RDROP
+    options = (*RDROP, LABEL_SMOOTHING)
 
     def __init__(self, cfg, task):
         super().__init__(cfg, task)

@@ -8,7 +8,7 @@ from fairseq.criterions.sentence_prediction import (
 )
 
 from rdrop_fairseq.criterions import sentences
-from rdrop_fairseq.criterions.base import RDropCriterion
+from rdrop_fairseq.criterions.base import ViewsCriterion
 from rdrop_fairseq.criterions.log import log_sentences
 from rdrop_fairseq.heads import SentenceHead
 from rdrop_fairseq.losses.interface import rdrop_weights
@@ -22,7 +22,7 @@ RDropSentencePredictionConfig = config_class(
 
 
 @register_criterion("rdrop_sentence_prediction", dataclass=RDropSentencePredictionConfig)
-class RDropSentencePredictionCriterion(RDropCriterion, SentencePredictionCriterion):
+class RDropSentencePredictionCriterion(ViewsCriterion, SentencePredictionCriterion):
     """Cross-entropy of the dropout passes plus ``alpha`` times their symmetric KL, by sentences.
 
     Liang et al., NeurIPS 2021, eq. 4, with one "token" a sentence. With ``--regression-target``
@@ -68,8 +68,8 @@ class RDropSentencePredictionCriterion(RDropCriterion, SentencePredictionCriteri
 
     def sizes(self, sample, target) -> dict:
         """As fairseq's criterion counts: numbers, in a regression of several numbers a sentence."""
-        count = target.numel()
-        return {"ntokens": sample["ntokens"], "nsentences": count, "sample_size": count}
+        numbers = target.numel()
+        return {"ntokens": sample["ntokens"], "nsentences": numbers, "sample_size": numbers}
 
     def is_counted(self, target):
         """Every sentence has a KL: ``(B, 1)`` of true."""
@@ -89,7 +89,7 @@ class RDropSentencePredictionCriterion(RDropCriterion, SentencePredictionCriteri
                 "without --mha-reg-scale-factor and --ffn-reg-scale-factor"
             )
 
-    def loss_of_views(self, head, output, target, alpha, weights, reduce=True):
+    def loss_of_views(self, head, output, target, alpha, weights, reduce):
         """The loss of ``(M, B, C)`` logits or numbers, summed over the sentences."""
         if self.regression_target:
             return regression_loss(output, target.view(output.shape[1:]), alpha, weights)
@@ -98,7 +98,7 @@ class RDropSentencePredictionCriterion(RDropCriterion, SentencePredictionCriteri
         return classification_loss(output, target, is_labelled, alpha, weights)
 
     def accuracy(self, model, groups, target) -> dict:
-        """Sentences with a label and, of classes, the correct ones: over all views, for one."""
+        """``n_labelled`` sentences and, of classes, ``n_correct`` in the mean of the views."""
         if self.regression_target:
             return {"n_labelled": target.numel()}
         is_labelled = sentences.labelled(target, self.task)

@@ -7,7 +7,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 
 from rdrop_fairseq.criterions.label_smoothed import LabelSmoothedViewsCriterion
 from rdrop_fairseq.losses.interface import SIMCUT_WEIGHTS
-from rdrop_fairseq.options import SIMCUT, config_class
+from rdrop_fairseq.options import LABEL_SMOOTHING, SIMCUT, config_class
 from rdrop_fairseq.views.repeat import RepeatedViews
 
 SimCutLabelSmoothedCrossEntropyCriterionConfig = config_class(
@@ -29,7 +29,7 @@ class SimCutLabelSmoothedCrossEntropyCriterion(LabelSmoothedViewsCriterion):
         ValueError: an option out of range.
     """
 
-    options = SIMCUT
+    options = (*SIMCUT, LABEL_SMOOTHING)
     weights = SIMCUT_WEIGHTS
 
     def __init__(self, cfg, task):

@@ -5,7 +5,10 @@ from torch import Tensor
 
 
 def refuse_second_derivatives() -> None:
-    """Gradients are on while a backward pass runs only if that pass is to be differentiated too."""
+    """Raise ``RuntimeError`` if the backward pass that runs is to be differentiated, too.
+
+    Only then are gradients on in it.
+    """
     if torch.is_grad_enabled():
         raise RuntimeError(
             "the fused R-Drop loss has no second derivative: use the reference loss "

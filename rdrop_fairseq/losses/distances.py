@@ -50,8 +50,8 @@ def distance_loss(
         reduce: sum each distance over the samples; otherwise every field has the shape that
             both distances must then have.
         weights: of each view's distance to the target and of each pair, where they are not
-            R-Drop's: with ``LABEL_FREE``, for samples without a label, the target adds nothing to
-            the loss.
+            R-Drop's: with ``rdrop_weights(M).label_free()``, for samples without a label, the
+            target adds nothing to the loss.
 
     Returns:
         :class:`RDropLoss` in the unit of D, squared for the squared error, nats for the KL:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from rdrop_fairseq.losses.chunks import tokens_in_a_chunk
-from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights, check_arguments
+from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights, checked_weights
 from rdrop_fairseq.losses.of_features import RDropOfFeatures
 from rdrop_fairseq.losses.of_logits import RDropOfLogits
 from rdrop_fairseq.losses.plan import make_plan
@@ -51,8 +51,9 @@ def fused_rdrop_loss(
     other arguments, result and errors are those of the reference; differentiating twice raises
     ``RuntimeError``.
     """
-    weights = check_arguments(logits.shape, target, alpha, label_smoothing, weights)
-    plan = make_plan(target, padding_idx, (alpha, label_smoothing, weights), reduce, kernel)
+    weights = checked_weights(logits.shape, target, alpha, label_smoothing, weights)
+    terms = alpha, label_smoothing, weights
+    plan = make_plan(target, padding_idx, terms=terms, reduce=reduce, kernel=kernel)
     return _without_first_dimension(RDropOfLogits.apply(logits.unsqueeze(1), plan), reduce)
 
 
@@ -105,13 +106,14 @@ def linear_rdrop_loss(
     RDROP_CHUNK_SIZE.check(chunk_size)
     RDROP_CHUNK_MEMORY.check(chunk_memory)
     shape = torch.Size((*features.shape[:-1], len(weight)))
-    weights = check_arguments(shape, target, alpha, label_smoothing, weights)
+    weights = checked_weights(shape, target, alpha, label_smoothing, weights)
     dtype = product_dtype(features, weight)
     size = chunk_size or tokens_in_a_chunk(
         len(features), *weight.shape, dtype, features.device, chunk_memory
     )
     terms = alpha, label_smoothing, weights
-    plan = make_plan(target, padding_idx, terms, reduce, kernel, size, dtype)
+    how = {"terms": terms, "reduce": reduce, "kernel": kernel, "chunk_size": size, "dtype": dtype}
+    plan = make_plan(target, padding_idx, **how)
     outcome = RDropOfFeatures.apply(features.unsqueeze(1), weight, bias, plan)
     return _without_first_dimension(outcome, reduce)
 

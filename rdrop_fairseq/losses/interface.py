@@ -27,15 +27,15 @@ class ViewWeights(NamedTuple):
         return tuple(weight / total for weight in self.cross_entropy)
 
     def of_one_view(self) -> "ViewWeights":
-        """The weights of a sentence with one view that stands for all, which are alike: no KL."""
+        """Of one view that counts for all M, which are alike: for R-Drop ``a = (M,)``; no KL."""
         return ViewWeights((sum(self.cross_entropy),), ((0.0,),))
 
     def of_first_view(self) -> "ViewWeights":
-        """The weights of a sentence with one view, where the first one differs from the others."""
+        """Of the first view alone: for R-Drop ``a = (1,)``; no KL."""
         return ViewWeights(self.cross_entropy[:1], ((0.0,),))
 
     def of_share(self, share: float) -> "ViewWeights":
-        """The weights of a sentence whose later views count for ``1 / share`` sentences."""
+        """Of all views, the later ones ``1 / share`` times: R-Drop's ``(1, 1 / share, ...)``."""
         first, *later = self.cross_entropy
         return self._replace(cross_entropy=(first, *(weight / share for weight in later)))
 
@@ -54,8 +54,6 @@ def rdrop_weights(num_views: int) -> ViewWeights:
 
 SIMCUT_WEIGHTS = ViewWeights((1.0, 0.0), ((0.0, 1.0), (0.0, 0.0)))
 """Gao et al., NAACL 2022: CE(z_1) + alpha KL(p_1 || p_2), with a gradient through both."""
-LABEL_FREE = rdrop_weights(2).label_free()
-"""The KL alone: targets only say where padding is."""
 
 
 class RDropLoss(NamedTuple):
@@ -70,14 +68,14 @@ class RDropLoss(NamedTuple):
     """The weighted KLs, for R-Drop the symmetric KL; not yet times ``alpha``, no gradient."""
 
 
-def check_arguments(
+def checked_weights(
     shape: torch.Size,
     target: Tensor,
     alpha: float,
     label_smoothing: float,
-    weights: Optional[ViewWeights] = None,
+    weights: Optional[ViewWeights],
 ) -> ViewWeights:
-    """The weights of the views, those of R-Drop unless others are given.
+    """Check what a loss of logits is given, and return its weights, those of R-Drop by default.
 
     Args:
         shape: ``(M, *, V)``, of the logits.
@@ -97,10 +95,8 @@ def check_arguments(
     return chosen_weights(shape[0], alpha, weights)
 
 
-def chosen_weights(
-    num_views: int, alpha: float, weights: Optional[ViewWeights] = None
-) -> ViewWeights:
-    """The weights of ``num_views`` views, those of R-Drop unless others are given.
+def chosen_weights(num_views: int, alpha: float, weights: Optional[ViewWeights]) -> ViewWeights:
+    """Check alpha and the weights of the views, and return these, those of R-Drop by default.
 
     Raises:
         ValueError: with one sentence, if they do not fit or alpha is out of range.

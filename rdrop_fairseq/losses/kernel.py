@@ -54,8 +54,7 @@ def _tensors(weights: ViewWeights, dtype: torch.dtype, device: torch.device) -> 
 # p - t + alpha/2 [p (d - <p, d>) + p - q].
 #
 # A class that a view excludes (l = -inf, p = 0) has p e = 0 * inf, which counts as 0; where another
-# view does not exclude it, that view's p e is infinite. A NaN among the logits of a view makes its
-# nll NaN, and so the KL.
+# view does not exclude it, that view's p e is infinite.
 def loss_and_gradient_(logits: Tensor, target: Tensor, coefficients: Coefficients) -> RDropLoss:
     """Turn logits into the gradient of the loss with respect to them, and return the loss.
 
@@ -81,7 +80,7 @@ def loss_and_gradient_(logits: Tensor, target: Tensor, coefficients: Coefficient
     weighted = excess.mul_(probs).nan_to_num_(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
     kl_by_view = weighted.sum(-1)
     kl = kl_by_view.sum(0).clamp(min=0)  # rounding may fall below zero
-    kl.masked_fill_(nll.isnan().any(0), torch.nan)
+    kl.masked_fill_(nll.isnan().any(0), torch.nan)  # a NaN of the logits, which nan_to_num_ hid
     loss = weighted_sum(a, smoothed) + (alpha * kl if alpha else 0)
 
     if not alpha:

@@ -32,8 +32,8 @@ class RDropOfFeatures(torch.autograd.Function):
     @staticmethod
     def forward(ctx, features, weight, bias, plan):
         operands = features, weight, bias
-        ctx.plan = plan._replace(wanted=ctx.needs_input_grad[:3])
-        losses, gradients = _by_chunk(*operands, ctx.plan)
+        ctx.plan = plan
+        losses, gradients = _by_chunk(*operands, ctx.needs_input_grad, plan)
         ctx.save_for_backward(*operands, *gradients)
         return outcome_of(ctx, losses, plan)
 
@@ -47,8 +47,8 @@ class RDropOfFeatures(torch.autograd.Function):
             of_tokens = grad_loss[plan.places]
             factor = of_tokens[:1].sum()  # 0 when no token counts
             if not of_tokens.eq(factor).all():
-                gradients = _by_chunk(*operands, plan, token_factor=of_tokens)[1]
-                grad_rows, grad_weight, grad_bias = gradients
+                again = _by_chunk(*operands, ctx.needs_input_grad, plan, token_factor=of_tokens)
+                grad_rows, grad_weight, grad_bias = again[1]
                 factor = torch.ones_like(factor)
         grad_features = None
         if grad_rows is not None:
@@ -61,13 +61,14 @@ class RDropOfFeatures(torch.autograd.Function):
         return grad_features, grad_weight, grad_bias, None
 
 
-def _by_chunk(features, weight, bias, plan: Plan, token_factor: Optional[Tensor] = None) -> tuple:
+def _by_chunk(features, weight, bias, wanted: tuple, plan: Plan, token_factor=None) -> tuple:
     """Losses ``(3, N)`` of the tokens that count, and :class:`_Gradients`.
 
     Args:
         features: ``(M, 1, *, H)``.
         weight: ``(V, H)``.
         bias: ``(V,)`` or ``None``.
+        wanted: of bool, whose gradients: of features, weight and bias.
         plan: what to compute.
         token_factor: ``(N,)``, what the loss of each token is multiplied by in the gradients.
     """
@@ -75,7 +76,7 @@ def _by_chunk(features, weight, bias, plan: Plan, token_factor: Optional[Tensor]
     num_views, tokens, _ = rows.shape
     size = min(tokens, plan.chunk_size)
     products = products_for(plan.dtype, weight, num_views * size)
-    gradients = _no_gradients(rows, weight, plan.wanted)
+    gradients = _gradient_buffers(rows, weight, wanted)
     losses = rows.new_empty(3, tokens, dtype=torch.promote_types(plan.dtype, torch.float32))
     coefficients = coefficients_like(losses, *plan.terms)
     triton_kernel = triton_kernel_for(plan, losses.dtype)
@@ -95,7 +96,7 @@ def _by_chunk(features, weight, bias, plan: Plan, token_factor: Optional[Tensor]
     return losses, gradients
 
 
-def _no_gradients(rows: Tensor, weight: Tensor, wanted: tuple) -> _Gradients:
+def _gradient_buffers(rows: Tensor, weight: Tensor, wanted: tuple) -> _Gradients:
     """Where the gradients go; those of wide features take the place of the features."""
     dtype = torch.promote_types(rows.dtype, torch.float32)
     of_rows = rows if rows.dtype == dtype else torch.empty_like(rows, dtype=dtype)

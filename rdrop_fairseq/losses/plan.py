@@ -19,7 +19,6 @@ class Plan(NamedTuple):
     kernel: str
     chunk_size: Optional[int] = None
     dtype: Optional[torch.dtype] = None  # of the products
-    wanted: tuple = ()  # three of bool: the gradients of features, weight and bias
 
     @property
     def at_places(self) -> tuple:
@@ -27,12 +26,15 @@ class Plan(NamedTuple):
         return (slice(None), *self.places)
 
 
-def make_plan(target: Tensor, padding_idx: Optional[int], *others) -> Plan:
-    """Find the tokens that count, for which the host waits for the device."""
+def make_plan(target: Tensor, padding_idx: Optional[int], **others) -> Plan:
+    """Find the tokens of a target ``(*)`` that count, for which the host waits for the device.
+
+    ``others`` are the other fields of :class:`Plan`.
+    """
     target = target.unsqueeze(0)  # another dimension, for a target without any
     mask = is_counted(target, padding_idx)
     places = mask.nonzero(as_tuple=True)
-    return Plan(target[places], places, mask, *others)
+    return Plan(target[places], places, mask, **others)
 
 
 def triton_kernel_for(plan: Plan, dtype: torch.dtype):

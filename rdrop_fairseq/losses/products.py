@@ -13,7 +13,8 @@ HALF = (torch.float16, torch.bfloat16)
 LARGEST_ROUNDED = 2.0**15
 """What the largest element of a gradient is scaled to, at most, before it becomes float16."""
 
-FEWEST_TERMS = 256  # of the largest element's size that a sum over the classes has room for
+FEWEST_TERMS = 256
+"""A sum in float16 has room for at least so many elements as large as the largest."""
 
 
 class Rounded(NamedTuple):

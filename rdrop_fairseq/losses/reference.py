@@ -13,7 +13,7 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights, check_arguments, is_counted
+from rdrop_fairseq.losses.interface import RDropLoss, ViewWeights, checked_weights, is_counted
 from rdrop_fairseq.options import LABEL_SMOOTHING, REG_ALPHA
 
 
@@ -56,7 +56,7 @@ def rdrop_loss(
         ValueError: shapes that do not fit, fewer than two views or classes, or an ``alpha`` or
             ``label_smoothing`` out of range.
     """
-    weights = check_arguments(logits.shape, target, alpha, label_smoothing, weights)
+    weights = checked_weights(logits.shape, target, alpha, label_smoothing, weights)
     mask = is_counted(target, padding_idx)
     log_probs = log_softmax(logits.masked_fill(~mask.unsqueeze(-1), 0))
     index = target.where(mask, torch.zeros_like(target)).expand(log_probs.shape[:-1])

@@ -34,10 +34,10 @@ class AttentionDrop:
 
     def __init__(self, cfg):
         self.p, self.q, self.steps = cfg.addrop_p, cfg.addrop_q, cfg.addrop_steps
-        self.attribution = str(cfg.addrop_attribution)
+        self.attribution = cfg.addrop_attribution
         if self.attribution == "random":  # no ranking: every key is a candidate
             self.p, self.q = 1.0, self.p * self.q
-        self.attention = str(cfg.addrop_attention)
+        self.attention = cfg.addrop_attention
         self.numbers = None
         if cfg.addrop_layers != "all":
             self.numbers = list(dict.fromkeys(map(int, cfg.addrop_layers.split(","))))
@@ -164,7 +164,7 @@ class AttributedViews(TwoPasses):
 
     option = "--rdrop-second-view addrop"
 
-    def __init__(self, drop: AttentionDrop, scores: Callable, cutoff: float = 0.0):
+    def __init__(self, drop: AttentionDrop, scores: Callable, cutoff: float):
         super().__init__(cutoff)
         self.drop, self.scores = drop, scores
 
@@ -177,7 +177,6 @@ class AttributedViews(TwoPasses):
         super().check(model, share)
         self.drop.layers(whole_model(model))
 
-    def second_pass(self, model, sample):
+    def in_second_pass(self, model, sample):
         """A pass finds the positions, and the pass inside has them masked."""
-        inner = whole_model(model)
-        return self.drop.dropped(inner, partial(self.scores, inner, sample))
+        return self.drop.dropped(model, partial(self.scores, model, sample))

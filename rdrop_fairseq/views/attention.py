@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-MASKED = -5e3  # fairseq's masks add minus infinity, -1e8, or -1e4 in half precision
+LEAST_VISIBLE = -5e3  # fairseq's masks add minus infinity, -1e8, or -1e4 in half precision
 
 
 @contextlib.contextmanager
@@ -51,7 +51,7 @@ def recorded(layers: list, scale: float = 1.0):
 
 
 @contextlib.contextmanager
-def masked(layer: torch.nn.Module, mask: Callable):
+def masked(layer: torch.nn.Module, make_mask: Callable):
     """Set the logits of a layer to minus infinity where a mask is false.
 
     Before the softmax, so that a row whose other probabilities are tiny keeps a gradient that half
@@ -59,8 +59,8 @@ def masked(layer: torch.nn.Module, mask: Callable):
 
     Args:
         layer: on fairseq's own path.
-        mask: from a shape ``(B, H, T, S)``, the keys as bool of a shape that broadcasts to it, and
-            the device to a mask of that shape.
+        make_mask: ``make_mask(shape, is_key, device)`` gives the mask, of ``shape``
+            ``(B, H, T, S)``; ``is_key`` is bool and broadcasts to it.
     """
     keys = []
 
@@ -71,7 +71,7 @@ def masked(layer: torch.nn.Module, mask: Callable):
     def apply_sparse_mask(logits, tgt_len, src_len, bsz):
         logits = type(layer).apply_sparse_mask(layer, logits, tgt_len, src_len, bsz)
         shape = (bsz, layer.num_heads, tgt_len, src_len)
-        kept = mask(shape, visible_keys(*keys, shape, logits.device), logits.device)
+        kept = make_mask(shape, visible_keys(*keys, shape, logits.device), logits.device)
         return logits.masked_fill(~kept.view_as(logits), -math.inf)
 
     hook = layer.register_forward_pre_hook(see_keys, with_kwargs=True)
@@ -96,5 +96,5 @@ def visible_keys(padding_mask, attn_mask, shape: tuple, device) -> Tensor:
         is_padding = pad(padding_mask.bool(), (0, shape[-1] - padding_mask.size(1)))
         keys = keys & ~is_padding[:, None, None]
     if attn_mask is not None:
-        keys = keys & (pad(attn_mask, (0, shape[-1] - attn_mask.size(1))) > MASKED)
+        keys = keys & (pad(attn_mask, (0, shape[-1] - attn_mask.size(1))) > LEAST_VISIBLE)
     return keys

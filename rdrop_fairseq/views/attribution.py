@@ -63,7 +63,7 @@ def gradients(target: Tensor, attentions: list) -> list:
 
 
 def integrated_gradient(
-    attention: Tensor, gradient_at: Callable[[float], Tensor], steps: int = 20
+    attention: Tensor, gradient_at: Callable[[float], Tensor], steps: int
 ) -> Tensor:
     """Integrated gradient: ``A`` times the mean over k = 1 ... steps of ``dt/dA`` at (k/steps) A.
 

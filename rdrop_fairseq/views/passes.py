@@ -5,7 +5,7 @@ from typing import Callable, Optional
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.noise import has_shared_noise
+from rdrop_fairseq.noise import has_noise_per_pass
 from rdrop_fairseq.transfer import to_device
 from rdrop_fairseq.views.cutoff import cut_tokens
 from rdrop_fairseq.views.repeat import Group, RepeatedViews, repeat_sample
@@ -18,16 +18,16 @@ class TwoPasses(RepeatedViews):
     """Of the command line, which asks for these views."""
     are_alike = False
 
-    def __init__(self, cutoff: float = 0.0):
+    def __init__(self, cutoff: float):
         super().__init__(2, cutoff)
 
-    def second_pass(self, model: torch.nn.Module, sample: dict):
+    def in_second_pass(self, model: torch.nn.Module, sample: dict):
         """A context in which the model makes its second pass, over this sample."""
         raise NotImplementedError
 
     def can_differ(self, model: torch.nn.Module) -> bool:
         """As that of the parent class, or because each pass drops other layers or weights."""
-        return super().can_differ(model) or has_shared_noise(model)
+        return super().can_differ(model) or has_noise_per_pass(model)
 
     def check(self, model: torch.nn.Module, share: float) -> None:
         """Refuse, too, models whose second pass would fail or be that of the first.
@@ -51,19 +51,19 @@ class TwoPasses(RepeatedViews):
         """As those of the parent class."""
         first = run(sample)
         if chosen is None:
-            second = self.second(model, run, sample)
+            second = self.run_second_pass(model, run, sample)
             return [Group(slice(None), torch.stack([first, second]))]
         many, one = (
             to_device(mask.nonzero().squeeze(1), first.device) for mask in (chosen, ~chosen)
         )
         groups = [Group(one, first[one].unsqueeze(0))] if len(one) else []
         if len(many):
-            second = self.second(model, run, repeat_sample(sample, chosen.long()))
+            second = self.run_second_pass(model, run, repeat_sample(sample, chosen.long()))
             groups.append(Group(many, torch.stack([first[many], second])))
         return groups
 
-    def second(self, model, run: Callable, sample: dict) -> Tensor:
+    def run_second_pass(self, model, run: Callable, sample: dict) -> Tensor:
         """What the second pass over a sample gives."""
         every = torch.ones(len(sample["target"]), dtype=torch.bool)
-        with self.second_pass(model, sample), cut_tokens(model, self.cutoff, every):
+        with self.in_second_pass(model, sample), cut_tokens(model, self.cutoff, every):
             return run(sample)

@@ -13,11 +13,11 @@ class TwoRates(TwoPasses):
 
     option = "--rdrop-second-dropout"
 
-    def __init__(self, second_rate: float, cutoff: float = 0.0):
+    def __init__(self, second_rate: float, cutoff: float):
         super().__init__(cutoff)
         self.second_rate = second_rate
 
-    def second_pass(self, model, sample):
+    def in_second_pass(self, model, sample):
         """Every dropout has the second rate."""
         return dropout_rate(model, self.second_rate)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from rdrop_fairseq.noise import dropouts
 from rdrop_fairseq.transfer import to_device
 from rdrop_fairseq.views.cutoff import cut_tokens, embeddings
+from rdrop_fairseq.wrappers import inside_wrappers
 
 # Keys of a sample that hold one row per alignment link, not per sentence.
 NOT_BATCH_FIRST = frozenset({"alignments", "align_weights"})
@@ -25,7 +26,7 @@ class Group(NamedTuple):
 class RepeatedViews:
     """Views that differ by their dropout masks and, all but the first, by token cutoff."""
 
-    def __init__(self, num_views: int = 2, cutoff: float = 0.0):
+    def __init__(self, num_views: int, cutoff: float):
         self.num_views = num_views
         self.cutoff = cutoff
 
@@ -41,11 +42,13 @@ class RepeatedViews:
     def check(self, model: torch.nn.Module, share: float) -> None:
         """Refuse a model that cannot have these views for a share of the sentences.
 
+        It may be in fairseq's wrappers for distributed training.
+
         Raises:
             NotImplementedError: with what to do.
         """
         if self.cutoff > 0:
-            embeddings(model)
+            embeddings(inside_wrappers(model))
 
     def groups(self, model, run: Callable, sample: dict, chosen: Optional[Tensor]) -> list:
         """The views of a sample, in one pass of the model.
@@ -57,21 +60,22 @@ class RepeatedViews:
             chosen: ``(B,)`` of bool, the sentences with several views; ``None`` for all.
 
         Returns:
-            A list of :class:`Group`: the sentences with several views, and those with one.
+            A list of one or two :class:`Group`, in no order: the sentences with several views, and
+            those with one.
         """
-        every = torch.ones(sample["target"].size(0), dtype=torch.bool)
-        repeats = 1 + (self.num_views - 1) * (every if chosen is None else chosen).long()
-        first = repeats.cumsum(0) - repeats
-        total = self.num_views * len(every) if chosen is None else int(repeats.sum())
-        is_cut = torch.ones(total, dtype=torch.bool).index_fill(0, first, False)
-        repeated = repeat_sample(sample, self.num_views if chosen is None else repeats)
+        every = torch.ones(len(sample["target"]), dtype=torch.bool)
+        has_several = every if chosen is None else chosen
+        views = 1 + (self.num_views - 1) * has_several.long()  # of each sentence
+        first_row = views.cumsum(0) - views
+        is_cut = torch.ones(int(views.sum()), dtype=torch.bool).index_fill(0, first_row, False)
+        repeated = repeat_sample(sample, self.num_views if chosen is None else views)
         with cut_tokens(model, self.cutoff, is_cut):
             rows = run(repeated)
         if chosen is None:
             return [Group(slice(None), split_views(rows, self.num_views))]
         many, one = chosen.nonzero().squeeze(1), (~chosen).nonzero().squeeze(1)
-        rows_of_many = first[many] + torch.arange(self.num_views).unsqueeze(1)
-        places = [(many, rows_of_many), (one, first[one].unsqueeze(0))]
+        rows_of_many = first_row[many] + torch.arange(self.num_views).unsqueeze(1)
+        places = [(many, rows_of_many), (one, first_row[one].unsqueeze(0))]
         on_device = [
             [to_device(index, rows.device) for index in of_group]
             for of_group in places

@@ -28,6 +28,8 @@ class Columns(NamedTuple):
     valid: str = "dev"
     largest: float = 0.0
     """The largest score of a regression, which is divided by it; 0 for classes."""
+    whole: int = 0
+    """How many columns a line has where some published lines are cut, and left out; 0: none is."""
 
 
 TASKS = {
@@ -35,7 +37,7 @@ TASKS = {
     "MNLI": Columns((8, 9), valid="dev_matched"),
     "MRPC": Columns((3, 4), label=0),
     "QNLI": Columns((1, 2)),
-    "QQP": Columns((3, 4), label=5),
+    "QQP": Columns((3, 4), label=5, whole=6),
     "RTE": Columns((1, 2)),
     "SST-2": Columns((0,)),
     "STS-B": Columns((7, 8), largest=5.0),
@@ -45,8 +47,8 @@ TASKS = {
 def read_examples(path, columns):
     """Return an Example for each line of a TSV file.
 
-    Raises CorpusError for a file that is not there, and for a line without the columns or, in a
-    regression, without a score.
+    Raises CorpusError for a file that is not there or has no sentences, and for a line without the
+    columns or, in a regression, without a score.
     """
     if not path.exists():
         raise CorpusError(f"there is no {path}: give --orig the folder of the published files.")
@@ -54,11 +56,15 @@ def read_examples(path, columns):
     examples = []
     for number, line in enumerate(lines, 1 + columns.header):
         cells = line.rstrip("\r").split("\t")
+        if columns.whole and len(cells) != columns.whole:
+            continue  # as fairseq's preprocess_GLUE_tasks.sh
         place = f"line {number} of {path}"
         if len(cells) <= max(*columns.sentences, columns.label):
             raise CorpusError(f"{place} has {len(cells)} columns, too few.")
         label = _label(cells[columns.label], columns, place)
         examples.append(Example(tuple(cells[c] for c in columns.sentences), label))
+    if not examples:
+        raise CorpusError(f"{path} has no sentences: get it again.")
     return examples
 
 

@@ -89,8 +89,7 @@ def load(args) -> tuple:
     from fairseq.criterions.sentence_prediction import SentencePredictionCriterion
 
     import rdrop_fairseq  # noqa: F401
-    from rdrop_fairseq.criterions.addrop_sentence_prediction import sentence_scores
-    from rdrop_fairseq.criterions.label_smoothed import token_scores
+    from rdrop_fairseq.criterions.scores import sentence_scores, token_scores
 
     [model], cfg, task = checkpoint_utils.load_model_ensemble_and_task(
         [str(args.checkpoint)], arg_overrides={"data": str(args.data)}

@@ -16,23 +16,20 @@ from rdrop_tools.translation.folder import TranslationError
 def main(argv=None):
     logging.disable(logging.INFO)  # fairseq's
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("path", metavar="checkpoint", type=Path, help="of a translation model")
+    parser.add_argument("checkpoint", type=Path, help="of a translation model")
     parser.add_argument("data", type=Path, help="the folder that fairseq-train was given")
     parser.add_argument("--split", default="valid", help="of the data (default: valid)")
     args = parser.parse_args(argv)
     try:
-        scores = token_scores(*reference_scores(args))
+        scores = token_scores(*reference_scores(args.checkpoint, args.data, args.split))
     except (TranslationError, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")
     for name, value in scores.items():
         print(f"{args.split} {name} {value}")
 
 
-def reference_scores(args) -> tuple:
+def reference_scores(checkpoint, data, split) -> tuple:
     """Return what the model gives to the tokens of the references, without dropout.
-
-    Args:
-        args: what :func:`main` reads.
 
     Returns:
         Three of ``(N,)`` for the N tokens that are not padding: their negative log-likelihoods and
@@ -46,8 +43,8 @@ def reference_scores(args) -> tuple:
 
     from rdrop_tools.translation.engines.fairseq import load_checkpoint
 
-    model, _, task = load_checkpoint(args)  # needs its path and data
-    dataset = task.load_dataset(args.split) or task.dataset(args.split)
+    model, _, task = load_checkpoint(checkpoint, data)
+    dataset = task.load_dataset(split) or task.dataset(split)
     batches = task.get_batch_iterator(dataset, max_sentences=8)
     found = []
     with torch.no_grad():

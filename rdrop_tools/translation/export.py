@@ -42,7 +42,8 @@ def export(run, out, checkpoint=None, quantization="float32"):
     if files.engine != "fairseq":
         raise TranslationError(f"{run} is an exported model already: name the folder of a run.")
     with atomic_folder(out) as folder:
-        network, cfg, task = load_checkpoint(files)  # refuses what is damaged or hostile
+        # refuses what is damaged or hostile
+        network, cfg, task = load_checkpoint(files.path, files.data)
         _convert(files, folder, quantization, network, task)
         shutil.copyfile(files.subword_model, folder / files.subword_model.name)
         longest_source, longest_target = longest_sentences(network)

@@ -18,7 +18,7 @@ class FairseqEngine:
         self._cuda = torch.cuda.is_available() and not cpu
         if threads:
             torch.set_num_threads(threads)
-        self._network, cfg, self._task = load_checkpoint(files)
+        self._network, cfg, self._task = load_checkpoint(files.path, files.data)
         if self._cuda:
             _to_gpu(self._network, files.path)
         self._network.prepare_for_inference_(cfg)
@@ -78,26 +78,26 @@ def _to_gpu(network, path):
         ) from error
 
 
-def load_checkpoint(files):
+def load_checkpoint(path, data):
     """Return the network in a checkpoint, its configuration and its task.
 
     Raises:
         TranslationError: it is cut short, hostile, not a translation model, or does not fit to its
             dictionaries.
     """
-    overrides = {"data": str(files.data), "eval_bleu": False}
+    overrides = {"data": str(data), "eval_bleu": False}
     try:
         [network], cfg, task = checkpoint_utils.load_model_ensemble_and_task(
-            [str(files.path)], arg_overrides=overrides
+            [str(path)], arg_overrides=overrides
         )
     except CheckpointError as error:
         raise TranslationError(str(error)) from error
     except (OSError, RuntimeError, ValueError, AssertionError, KeyError, AttributeError) as error:
         # fairseq and PyTorch have no error of their own for any of it
         raise TranslationError(
-            f"{files.path} and the dictionaries in {files.data} do not make a translation model: "
+            f"{path} and the dictionaries in {data} do not make a translation model: "
             f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         ) from error
     if not hasattr(task, "target_dictionary") or not hasattr(task.cfg, "source_lang"):
-        raise TranslationError(f"{files.path} is not a model of fairseq's task translation.")
+        raise TranslationError(f"{path} is not a model of fairseq's task translation.")
     return network.eval(), cfg, task

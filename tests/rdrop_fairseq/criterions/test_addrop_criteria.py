@@ -18,7 +18,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rdrop_fairseq.criterions.addrop import share_of
 from rdrop_fairseq.views.addrop import AttributedViews, LayerMask
 from rdrop_fairseq.views.attention import recorded
-from rdrop_fairseq.wrappers import whole_model
 
 ADDROP = ("--criterion=addrop_label_smoothed_cross_entropy", "--label-smoothing=0.1")
 ALWAYS = "--no-cross-tuning"
@@ -432,12 +431,17 @@ def test_layers_that_share_their_attention_are_refused(built, corpus):
         setup.criterion(setup.model.train(), setup.sample)
 
 
-def test_sharded_weights_are_refused():
+@pytest.mark.parametrize("options", [ADDROP, (*RDROP, "--rdrop-second-view=addrop")])
+def test_sharded_weights_are_refused(built, corpus, options):
     class FullyShardedDataParallel(torch.nn.Module):
-        module = torch.nn.Linear(1, 1)
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
 
+    setup = built(corpus.translation, *TINY_TRANSFORMER, *options)
+    sharded = FullyShardedDataParallel(setup.model).train()
     with pytest.raises(NotImplementedError, match="fully_sharded does not give: train with ano"):
-        whole_model(FullyShardedDataParallel())
+        setup.criterion(sharded, setup.sample)
 
 
 def test_a_language_model_has_no_encoder(kind):

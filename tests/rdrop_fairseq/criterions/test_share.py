@@ -8,7 +8,7 @@ from helpers.constants import NO_DROPOUT, PAD
 from helpers.criteria import logged, plain_criterion, rows_of_passes
 
 from rdrop_fairseq.criterions import base
-from rdrop_fairseq.criterions.base import RDropCriterion
+from rdrop_fairseq.criterions.base import ViewsCriterion
 from rdrop_fairseq.losses.interface import SIMCUT_WEIGHTS, ViewWeights, rdrop_weights
 from rdrop_fairseq.views.passes import TwoPasses
 from rdrop_fairseq.views.repeat import Group, choose_sentences, repeat_sample
@@ -277,7 +277,7 @@ def test_the_expected_loss_and_gradient_are_those_of_rdrop(transformer, monkeypa
     whole, part = transformer(*options), transformer(*options, "--rdrop-share=0.5")
     expected = draws(whole, 100)
     assert errors(draws(part, 200), expected).max() < 4
-    of_share = RDropCriterion.loss_of_groups
+    of_share = ViewsCriterion.loss_of_groups
 
     def with_half_of_alpha(self, head, groups, target, alpha, reduce):
         return of_share(self, head, groups, target, alpha / 2, reduce)
@@ -286,8 +286,8 @@ def test_the_expected_loss_and_gradient_are_those_of_rdrop(transformer, monkeypa
         return of_share(self, head, groups[:1], target, alpha, reduce)
 
     for broken in (with_half_of_alpha, without_sentences_of_one_view):
-        monkeypatch.setattr(RDropCriterion, "loss_of_groups", broken)
+        monkeypatch.setattr(ViewsCriterion, "loss_of_groups", broken)
         assert errors(draws(part, 50), expected)[:2].max() > 6
-    monkeypatch.setattr(RDropCriterion, "loss_of_groups", of_share)
+    monkeypatch.setattr(ViewsCriterion, "loss_of_groups", of_share)
     monkeypatch.setattr(ViewWeights, "of_one_view", lambda self: ViewWeights((1.0,), ((0.0,),)))
     assert errors(draws(part, 50), expected)[:2].max() > 6

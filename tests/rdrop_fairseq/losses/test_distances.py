@@ -9,7 +9,7 @@ from torch.distributions import Categorical, kl_divergence
 
 from rdrop_fairseq.losses import distances
 from rdrop_fairseq.losses.distances import cross_entropy, distance_loss, squared_error
-from rdrop_fairseq.losses.interface import LABEL_FREE, rdrop_weights
+from rdrop_fairseq.losses.interface import rdrop_weights
 from rdrop_fairseq.losses.reference import rdrop_loss
 
 CLASSES, SAMPLES, ALPHA = 5, 7, 3.0
@@ -160,7 +160,7 @@ def test_distances_of_other_shapes_are_summed_each():
 def test_samples_without_a_label_count_in_the_distance_of_the_views_only(reduce):
     views, _ = regression()
     unknown = torch.full((SAMPLES,), math.nan, dtype=torch.float64)
-    options = {"reduce": reduce, "weights": LABEL_FREE}
+    options = {"reduce": reduce, "weights": rdrop_weights(2).label_free()}
     loss = distance_loss(views, unknown, ALPHA, squared_error, **options).loss
     expected = ALPHA * (views[0] - views[1]) ** 2
     torch.testing.assert_close(loss, expected.sum() if reduce else expected)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rdrop_fairseq.losses.fused import fused_rdrop_loss, linear_rdrop_loss
-from rdrop_fairseq.losses.interface import LABEL_FREE, SIMCUT_WEIGHTS
+from rdrop_fairseq.losses.interface import SIMCUT_WEIGHTS, rdrop_weights
 from rdrop_fairseq.losses.reference import rdrop_loss
 
 INFINITY = float("inf")
@@ -93,10 +93,11 @@ def test_a_target_that_no_cross_entropy_counts_may_be_impossible(loss_function, 
     excluded = torch.zeros_like(logits, dtype=torch.bool)
     excluded.scatter_(-1, target.expand(2, -1).unsqueeze(-1), True)
     masked = logits.masked_fill(excluded, -INFINITY).requires_grad_()
-    total = loss_function(masked, target, 5.0, epsilon, weights=LABEL_FREE).loss
+    weights = rdrop_weights(2).label_free()
+    total = loss_function(masked, target, 5.0, epsilon, weights=weights).loss
     others = [logits[:, token, ~excluded[0, token]] for token in range(len(target))]
     kept = torch.stack(others, 1).requires_grad_()
-    expected = rdrop_loss(kept, torch.zeros_like(target), 5.0, weights=LABEL_FREE).loss
+    expected = rdrop_loss(kept, torch.zeros_like(target), 5.0, weights=weights).loss
     torch.testing.assert_close(total, expected)
     (gradient,) = torch.autograd.grad(total, masked)
     torch.testing.assert_close(

@@ -14,7 +14,6 @@ from torch.distributions import Categorical, kl_divergence
 from rdrop_fairseq.losses import reference
 from rdrop_fairseq.losses.fused import fused_rdrop_loss
 from rdrop_fairseq.losses.interface import (
-    LABEL_FREE,
     SIMCUT_WEIGHTS,
     ViewWeights,
     rdrop_weights,
@@ -228,7 +227,7 @@ print(rdrop_loss(torch.randn(2, 3, 5), torch.tensor([0, 1, 2])).loss.item() > 0)
 WEIGHTS = {
     "R-Drop": rdrop_weights(2),
     "SimCut": SIMCUT_WEIGHTS,
-    "label-free": LABEL_FREE,
+    "label-free": rdrop_weights(2).label_free(),
     "unequal": ViewWeights((1.0, 0.5), ((0.0, 0.7), (0.2, 0.0))),
     "three views": ViewWeights((1, 0, 2), ((0, 0.1, 0.2), (0.3, 0, 0.4), (0.5, 0.6, 0))),
 }

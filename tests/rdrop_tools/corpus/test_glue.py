@@ -78,6 +78,7 @@ def test_a_file_that_is_not_there_is_named(published, missing, message):
     [
         ("RTE", "0\tone", "line 2 of .*train.tsv has 2 columns, too few"),
         ("STS-B", "a\t" * 9 + "b", "line 2 of .*train.tsv has the score 'b'"),
+        ("QQP", "1\t2\t3\tcut", "train.tsv has no sentences: get it again"),
     ],
 )
 def test_a_damaged_line_is_named(tmp_path, task, line, message):

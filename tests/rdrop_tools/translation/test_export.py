@@ -134,7 +134,8 @@ def test_a_model_with_other_scores_is_refused(raw_run, exported):
     from rdrop_tools.translation.engines.fairseq import load_checkpoint
     from rdrop_tools.translation.parity import refuse_other_scores
 
-    model, _, task = load_checkpoint(find_model(raw_run))
+    files = find_model(raw_run)
+    model, _, task = load_checkpoint(files.path, files.data)
     refuse_other_scores(exported["raw"], model, task)
     with torch.no_grad():
         model.decoder.layers[0].fc2.bias[0] += 5
