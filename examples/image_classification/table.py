@@ -6,7 +6,6 @@ Each training adds a row to a CSV file; those that are there already are not run
 """
 
 import argparse
-import csv
 import sys
 from itertools import product
 from pathlib import Path
@@ -14,48 +13,36 @@ from statistics import mean
 
 from digits import POOL, train, whole_number
 
-from rdrop_tools.atomic import atomic_file
 from rdrop_tools.runs.seed_scores import mean_and_spread
+from rdrop_tools.scores_csv import put_csv, read_csv
 
 SIZES = (100, 300, POOL)
 ALPHAS = (0.0, 0.3, 1.0, 3.0)  # the first is plain
-COLUMNS = (
-    *("train_size", "alpha", "seed", "updates"),
-    *("valid_accuracy", "test_accuracy", "best_update", "seconds"),
-)
+SETTINGS = ("train_size", "alpha", "seed", "updates")
+COLUMNS = (*SETTINGS, "valid_accuracy", "test_accuracy", "best_update", "seconds")
 
 
 def read(path: Path) -> list:
     """The rows of the file, as dictionaries of numbers; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            sys.exit(f"{path} is no result of this program: name another file with --out")
-        return [{name: float(text) for name, text in row.items()} for row in reader]
-
-
-def write(path: Path, rows: list) -> None:
-    with atomic_file(path) as made, made.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: f"{row[name]:g}" for name in COLUMNS} for row in rows)
+    try:
+        rows = read_csv(path, COLUMNS)
+    except ValueError as error:
+        sys.exit(f"{error} Or name another file with --out.")
+    return [{name: float(text) for name, text in row.items()} for row in rows]
 
 
 def complete(path: Path, seeds: int, updates: int) -> list:
     """The rows of the whole table, after running the trainings that the file does not have."""
-    rows = read(path)
-    done = {tuple(row[name] for name in COLUMNS[:4]) for row in rows}
+    done = {tuple(row[name] for name in SETTINGS) for row in read(path)}
     for settings in product(SIZES, ALPHAS, range(1, seeds + 1), [updates]):
         if settings in done:
             continue
         result = train(*settings)
         values = (*settings, result.valid, result.test, result.update, result.seconds)
-        rows.append(dict(zip(COLUMNS, values)))
-        write(path, rows)
-        print(", ".join(f"{name} {value:g}" for name, value in rows[-1].items()), flush=True)
-    return [row for row in rows if row["updates"] == updates and row["seed"] <= seeds]
+        row = {name: f"{value:g}" for name, value in zip(COLUMNS, values)}
+        put_csv(path, COLUMNS, SETTINGS, [row])
+        print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+    return [row for row in read(path) if row["updates"] == updates and row["seed"] <= seeds]
 
 
 def table(rows: list) -> str:

@@ -1,7 +1,5 @@
 """The results of the trainings: a row of a CSV for each."""
 
-from typing import NamedTuple
-
 from sacrebleu.metrics import BLEU
 
 from rdrop_tools import manifest
@@ -18,13 +16,6 @@ FIELDS = (
     *("python", "torch", "fairseq", "commit"),
 )
 OUTPUT, LOG, COMMIT = "generate.log", "train.log", "commit"
-
-
-class Score(NamedTuple):
-    """BLEU and length ratio of the test set."""
-
-    bleu: float
-    length_ratio: float
 
 
 def read_results(path):
@@ -84,7 +75,7 @@ def result_of(training, folder):
         for second in training_seconds(path / LOG, [updates])
     ]
     best = best_validation(run / LOG)
-    score = test_score(training.corpus, run / OUTPUT)
+    score = score_of_test_set(training.corpus, run / OUTPUT)
     return {
         "group": training.row.group,
         "pairs": pairs_of(training.corpus),
@@ -93,8 +84,8 @@ def result_of(training, folder):
         "seconds": f"{sum(seconds):.0f}",
         "best_update": f"{best['num_updates']:.0f}",
         "valid_bleu": f"{best['bleu']:.2f}",
-        "test_bleu": f"{score.bleu:.2f}",
-        "length_ratio": f"{score.length_ratio:.3f}",
+        "test_bleu": f"{score.score:.2f}",
+        "length_ratio": f"{score.ratio:.3f}",
         **manifest.versions("torch"),
         **{"fairseq": manifest.fairseq(), "commit": (run / COMMIT).read_text("utf-8").strip()},
     }
@@ -119,11 +110,10 @@ def best_validation(log):
     return max(scored, key=lambda entry: (entry["bleu"], entry["num_updates"]))
 
 
-def test_score(corpus, output):
-    """Return the :class:`Score` of a log of fairseq-generate, against its own references."""
+def score_of_test_set(corpus, output):
+    """Return sacrebleu's score of a log of fairseq-generate, against its own references."""
     references = read_references([output])
-    score = bleu_of(corpus).corpus_score(read_system(output, len(references)), [references])
-    return Score(score.score, score.ratio)
+    return bleu_of(corpus).corpus_score(read_system(output, len(references)), [references])
 
 
 def bleu_of(corpus, metric=BLEU):
