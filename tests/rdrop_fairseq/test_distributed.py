@@ -289,6 +289,13 @@ def assert_same_weights(one, other):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def train_two_ranks(corpus, folder, *options):
+    """What the first rank of a ``fairseq-train`` prints."""
+    command = ("fairseq-train", corpus.translation, *options, USER_DIR)
+    processes = [start_rank(rank, folder, *command, *rank_options(rank, folder)) for rank in (0, 1)]
+    return finish(processes, [folder / "output0", folder / "output1"])[0]
+
+
 @pytest.mark.parametrize(("name", "rest"), [("dropout", [4, 5, 6, 7]), ("mixed", [4])])
 def test_two_ranks_resume_where_they_stopped(two_ranks, corpus, tmp_path, name, rest):
     """``fairseq-train`` itself, from a checkpoint within the epoch, which then ends the same."""
@@ -296,12 +303,7 @@ def test_two_ranks_resume_where_they_stopped(two_ranks, corpus, tmp_path, name, 
     checkpoints = tmp_path / "checkpoints"
     checkpoints.mkdir()
     shutil.copy(training.folder / "0" / "checkpoint_1_3.pt", checkpoints / "checkpoint_last.pt")
-    options = (*RANDOM[name], USER_DIR, f"--save-dir={checkpoints}")
-    command = ("fairseq-train", corpus.translation, *options)
-    processes = [
-        start_rank(rank, tmp_path, *command, *rank_options(rank, tmp_path)) for rank in (0, 1)
-    ]
-    output = finish(processes, [tmp_path / "output0", tmp_path / "output1"])[0]
+    output = train_two_ranks(corpus, tmp_path, *RANDOM[name], f"--save-dir={checkpoints}")
     assert re.search(r"Loaded checkpoint .*checkpoint_last.pt \(epoch .* @ 3 updates\)", output)
     log = updates(output)
     assert [int(update["num_updates"]) for update in log] == rest
@@ -309,3 +311,16 @@ def test_two_ranks_resume_where_they_stopped(two_ranks, corpus, tmp_path, name, 
     assert [float(update["rdrop_alpha"]) for update in log] == alphas[3:]
     assert name == "dropout" or 0 < alphas[2] < alphas[3] < 5  # the full alpha
     torch.testing.assert_close(weights(checkpoints), weights(training.folder / "0"))
+
+
+def test_two_ranks_resume_with_the_counts_of_a_bleu(corpus, tmp_path):
+    """Summed over ranks, fairseq's counts of n-grams are float64 in the checkpoint."""
+    options = (
+        *(*TRAINING, "--log-format=json", *SGD_MODEL, "--batch-size=16", *RDROP),
+        *(*BACKENDS["legacy_ddp"], f"--save-dir={tmp_path / 'checkpoints'}"),
+        *("--eval-bleu", '--eval-bleu-args={"beam": 1, "max_len_b": 3}'),
+    )
+    train_two_ranks(corpus, tmp_path, *options, "--max-update=2")
+    resumed = train_two_ranks(corpus, tmp_path, *options, "--max-update=3")
+    assert re.search(r"Loaded checkpoint .*checkpoint_last.pt \(epoch .* @ 2 updates\)", resumed)
+    assert [int(update["num_updates"]) for update in updates(resumed)] == [3]
