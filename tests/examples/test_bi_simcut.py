@@ -13,7 +13,7 @@ from helpers.trained import trained
 
 WORDS = {"en": ("a", "house", "the", "dog", "runs"), "de": ("ein", "haus", "der", "hund", "rennt")}
 PREPARATION = ("--orig", "orig", "--bpe-size", "40", "--workers", "1")
-BOTH = "bidirectional-simcut-alpha3-seed1"
+BOTH = "bidirectional-simcut-alpha0.5-seed1"
 
 
 @pytest.fixture(scope="module")
