@@ -21,21 +21,27 @@ class Option(NamedTuple):
     """What the value is called in a message, in front of the flag."""
     allows: Callable[[Any], bool] = lambda value: True
     range: str = ""
-    """``allows`` in words, after "must": "be 0 or more"; choices are their own words."""
+    """``allows`` in words, after "must": "be 0 or more"; not needed with ``choices``."""
     choices: tuple = ()
 
     @property
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
 
+    @property
+    def rule(self) -> str:
+        """What a value must do, in words."""
+        if not self.choices:
+            return self.range
+        *others, last = self.choices
+        return f"be {', '.join(others)} or {last}"
+
     def check(self, value) -> None:
         """Raise ``ValueError`` if the value is out of range; the default never is."""
         if value == self.default:
             return
         if not (value in self.choices if self.choices else self.allows(value)):
-            *others, last = self.choices or (None,)
-            rule = f"be {', '.join(others)} or {last}" if self.choices else self.range
-            raise ValueError(f"{self.title} ({self.flag}) must {rule}, not {value}")
+            raise ValueError(f"{self.title} ({self.flag}) must {self.rule}, not {value}")
 
     def parse(self, text: str):
         """The value of a word on the command line. Raises ``argparse.ArgumentTypeError``."""

@@ -56,8 +56,11 @@ choose_criterion() {
 }
 
 train() {
-    local pretrained=() # the published model to which prepare.sh linked; fairseq refuses one that is gone
-    if [ -L "$out/pretrained.pt" ]; then pretrained=(--finetune-from-model "$out/pretrained.pt"); fi
+    local pretrained=() # the published model, where prepare.sh linked to one
+    # -L: fairseq is to refuse a link whose file is gone, not to train from scratch
+    if [ -L "$out/pretrained.pt" ] || [ -e "$out/pretrained.pt" ]; then
+        pretrained=(--finetune-from-model "$out/pretrained.pt")
+    fi
     say "training $run: $all_processes x $update_freq_each batches of $max_tokens_each tokens an update," \
         "$precision on $device"
     launch "$out/binarized" --user-dir "$repo/rdrop_fairseq" "${task_flags[@]}" "${pretrained[@]}" \

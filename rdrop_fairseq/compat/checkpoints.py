@@ -39,7 +39,7 @@ def checkpoint_types() -> list:
         np.ndarray,
         np.dtype,
         type(np.dtype(np.int64)),
-        type(np.dtype(np.float64)),  # of several processes, whose counts are added up as numbers
+        type(np.dtype(np.float64)),  # fairseq adds the counts of several processes up so
         (reconstruct, "numpy.core.multiarray._reconstruct"),
         (reconstruct, "numpy._core.multiarray._reconstruct"),
     ]
