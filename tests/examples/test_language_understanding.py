@@ -7,6 +7,7 @@ import shutil
 import pytest
 from helpers.constants import REPOSITORY, USER_DIR
 from helpers.launch import fork, run
+from helpers.tasks import Task
 
 TASK = REPOSITORY / "examples" / "language_understanding"
 BENCHMARKS = sorted(path.parent.name for path in TASK.glob("*/settings.sh"))
@@ -40,6 +41,17 @@ def test_settings_are_complete(benchmark, tmp_path):
     ):
         said = run("bash", TASK / program, benchmark, *arguments, *out, check=False)
         assert said.returncode == 1 and message in said.stdout
+
+
+def test_processes_that_would_make_a_larger_update_are_refused(tmp_path):
+    """A --batch-size is one for each process, so a second one would double the update."""
+    task = Task("language_understanding", tmp_path)
+    (task.out / "binarized" / "input0").mkdir(parents=True)
+    (task.out / "binarized" / "input0" / "train.bin").touch()
+    assert "--batch-size" in task.noted_training("interface_strings", "--cpu", "--name", "one")
+    two = ("--cpu", "--processes", "2", "--name", "two")
+    status, said = task.run("train.sh", "interface_strings", *two)
+    assert status == 1 and "2 processes cannot share an update of 1 x" in said
 
 
 def test_glue_without_its_files_is_refused_in_a_sentence(tmp_path):

@@ -51,12 +51,21 @@ def test_cnn_dailymail_from_its_files_to_what_bart_is_trained_on(task, published
     status, said = task.run("prepare.sh", "cnn_dailymail", "--orig", str(published))
     assert status == 0, said
     assert (task.out / "binarized" / "dict.source.txt").read_text().startswith("0 1\n1 1\n")
-    assert (task.out / "pretrained.pt").read_text() == "the model"
+    pretrained = task.out / "pretrained.pt"
+    assert pretrained.read_text() == "the model"
     given = task.noted_training("cnn_dailymail", "--cpu", "--name", "run")
-    place = given.index("--finetune-from-model")
-    assert given[place + 1] == str(task.out / "pretrained.pt")
+    assert given[given.index("--finetune-from-model") + 1] == str(pretrained)
     assert "--truncate-source" in given
     assert given[given.index("--reg-alpha") + 1] == "0.7"
+    (published / "bart.large" / "model.pt").unlink()  # fairseq refuses what is gone
+    given = task.noted_training("cnn_dailymail", "--cpu", "--name", "later")
+    assert given[given.index("--finetune-from-model") + 1] == str(pretrained)
+
+
+def test_bart_is_there_before_the_binarized_text(task, published):
+    task.stand_in("fairseq-preprocess", "exit 1")
+    assert task.run("prepare.sh", "cnn_dailymail", "--orig", str(published))[0] == 1
+    assert (task.out / "pretrained.pt").read_text() == "the model"
 
 
 def test_the_vocabulary_of_gpt2_reaches_the_search(task, published):
