@@ -71,14 +71,14 @@ def test_fairseq_refuses_a_hostile_checkpoint(corpus, hostile, name):
 
 
 @needs_checked_types
-def test_an_old_checkpoint_is_loaded_as_the_readme_says(corpus, tmp_path):
+def test_an_old_checkpoint_is_loaded_as_the_documents_say(corpus, tmp_path):
     """It asks for a type that the plugin does not allow, and that a plugin of the user's does."""
     train = ("fairseq-train", corpus.translation, *TRAINING, *TINY_TRANSFORMER, "--max-update=1")
     fork(*train, f"--save-dir={tmp_path}", USER_DIR, "--no-epoch-checkpoints")
     checkpoint = tmp_path / "checkpoint_last.pt"
     torch.save({**torch.load(checkpoint), "old": Fraction(1, 3)}, checkpoint)
-    readme = (REPOSITORY / "README.md").read_text("utf-8")
-    (plugin,) = re.findall(r"^```python\n([^`]*add_safe_globals.*?)^```", readme, re.M | re.S)
+    security = (REPOSITORY / "docs" / "security.md").read_text("utf-8")
+    (plugin,) = re.findall(r"^```python\n([^`]*add_safe_globals.*?)^```", security, re.M | re.S)
     (tmp_path / "allowed").mkdir()
     (tmp_path / "allowed" / "__init__.py").write_text(plugin)
     translate = ("fairseq-generate", corpus.translation, "--cpu", "--beam=1", "--max-len-b=3")

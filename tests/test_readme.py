@@ -1,4 +1,4 @@
-"""What the README tells a user to type, say and expect is so."""
+"""What the README and docs/ tell a user to type, say and expect is so."""
 
 import dataclasses
 import math
@@ -23,6 +23,7 @@ from rdrop_fairseq.options import RDROP as OPTIONS
 
 DEFAULTS = {option.name: option.default for option in OPTIONS}
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+DOCS = {path.stem: path.read_text(encoding="utf-8") for path in (REPOSITORY / "docs").glob("*.md")}
 
 
 def code_blocks(language, text=README):
@@ -71,12 +72,12 @@ def test_the_section_on_simcut_has_its_options_and_defaults():
     assert {option.name for option in SIMCUT} <= {field.name for field in fields}
 
 
-def test_the_section_on_addrop_has_commands_for_fairseq_train():
+def test_the_page_on_addrop_has_commands_for_fairseq_train():
     from fairseq import options
 
-    (section,) = re.findall(r"^### AD-DROP\n(.*?)^### ", README, re.MULTILINE | re.DOTALL)
-    assert all(option.flag.startswith("--addrop") or option.flag in section for option in ADDROP)
-    (block,) = (block for block in code_blocks("bash", section) if "fairseq-train" in block)
+    text = DOCS["addrop"]
+    assert all(option.flag.startswith("--addrop") or option.flag in text for option in ADDROP)
+    (block,) = (block for block in code_blocks("bash", text) if "fairseq-train" in block)
     block = block.replace('"$(python -m rdrop_fairseq)"', str(REPOSITORY / "rdrop_fairseq"))
     commands = re.split(r"^fairseq-train \.\.\. ", block.replace("\\\n", " "), flags=re.MULTILINE)
     parsed = []
@@ -91,7 +92,7 @@ def test_the_section_on_addrop_has_commands_for_fairseq_train():
 
 
 def test_the_example_of_addrop_without_fairseq_runs():
-    (example,) = (block for block in code_blocks("python") if "attention_mask" in block)
+    (example,) = code_blocks("python", DOCS["addrop"])
     torch.manual_seed(1)
 
     table = torch.randn(9, 3, requires_grad=True)
@@ -148,7 +149,7 @@ def test_the_user_dir_of_ones_own_registers_both(tmp_path):
 
 
 def test_the_list_of_patches_is_the_table_of_compat():
-    (listed,) = re.findall(r"\| Replaced \|.*?\n\n", README, re.DOTALL)
+    (listed,) = re.findall(r"\| Replaced \|.*", DOCS["patches"], re.DOTALL)
     rows = [f"| `{patch.target}` | {patch.versions} | {patch.effect} |" for patch in PATCHES]
     assert listed.strip().split("\n")[2:] == rows
 
@@ -167,6 +168,26 @@ def test_the_changed_command_is_understood_by_fairseq_train():
     assert (arguments.reg_alpha, arguments.label_smoothing) == (1.0, 0.1)
 
 
-@pytest.mark.parametrize("path", re.findall(r"\]\(((?!http|#)[^)]+)\)", README))
-def test_every_link_into_the_project_leads_somewhere(path):
-    assert (REPOSITORY / path.split("#")[0]).exists()
+def links():
+    """(page, path of the link, its heading) of every link from a page into the project."""
+    pages = [*REPOSITORY.glob("*.md")]
+    for folder in ("benchmarks", "docs", "examples", "scripts"):
+        pages += (REPOSITORY / folder).rglob("*.md")
+    for page in sorted(pages):
+        for link in re.findall(r"\]\((?!http)([^)]*)\)", page.read_text(encoding="utf-8")):
+            path, _, heading = link.partition("#")
+            yield str(page.relative_to(REPOSITORY)), path, heading
+
+
+def anchors(page):
+    """Of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page, path, heading", links())
+def test_every_link_into_the_project_leads_somewhere(page, path, heading):
+    source = REPOSITORY / page
+    target = source.parent / path if path else source
+    assert target.exists()
+    assert not heading or heading in anchors(target)

@@ -238,11 +238,3 @@ def test_the_readme_says_what_the_table_of_rows_says():
     assert f"all of it: {len(trainings(plan, 3))} trainings" in text
     assert f"changes no result: {plan.updates:,}, or" in text
     assert f"The tables count {cost(plan, 2):g} and {plan.view_cost:g}," in text
-
-
-@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
-def test_every_link_of_the_readme_leads_somewhere(study):
-    links = re.findall(r"\]\(((?!http|#)[^)]+)\)", (study / "README.md").read_text("utf-8"))
-    assert links
-    for link in links:
-        assert (study / link.split("#")[0]).exists(), link

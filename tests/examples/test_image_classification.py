@@ -168,8 +168,3 @@ def test_the_table_of_the_readme_is_drawn_from_the_results():
 def test_the_function_in_the_readme_is_that_of_the_program():
     (shown,) = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     assert shown in DIGITS.read_text("utf-8")
-
-
-@pytest.mark.parametrize("path", re.findall(r"\]\(((?!http|#)[^)]+)\)", README))
-def test_every_link_of_the_readme_leads_somewhere(path):
-    assert (FOLDER / path.split("#")[0]).exists()
