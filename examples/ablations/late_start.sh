@@ -26,6 +26,7 @@ main() {
     option updates N 3400 "computing of a training, in plain updates"
     option seed N 1 "random seed"
     option dropout P '' "of all of them, in place of the quickstart's"
+    option criterion NAME '' "of all of them, in place of R-Drop's"
     option ends FILE "$task_dir/late_start.txt" "the table of the ends"
     option test GLOB '' "translate the test set with the finished ends of such a name"
     option out DIR "$repo/runs/late-start" "where everything goes"
@@ -37,7 +38,9 @@ main() {
     keep_memory
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
     model+=(${dropout:+--dropout "$dropout"})
-    work=$out/$updates-updates${dropout:+-dropout-$dropout}-seed$seed
+    variant=${dropout:+, dropout $dropout}${criterion:+, $criterion}
+    work=$updates-updates${variant//, /-}-seed$seed
+    work=$out/${work// /-}
     mkdir -p "$work"
     hold "$work/.lock" "$work"
     half=$((updates / 2))
@@ -50,7 +53,7 @@ main() {
 
 # Constant for half of the updates, as in the quickstart; a checkpoint at each twentieth of them.
 train_plainly() {
-    # with alpha 0 it trains plainly, and R-Drop can continue it
+    # alpha 0 is plain training, and fairseq lets no other criterion continue it
     train "$work/constant" "$half" --reg-alpha 0 --lr-scheduler fixed --warmup-updates "$warmup_updates"
     train "$work/plain" "$updates" --reg-alpha 0 --restore-file "$work/constant/checkpoint_last.pt" \
         --reset-lr-scheduler --lr-scheduler polynomial_decay --warmup-updates "$half" \
@@ -76,7 +79,7 @@ end() {
     if [[ -n $test && $name == $test ]]; then translate "$name" test; fi
     score "$name" >"$work/$name/scores"
     python "$repo/scripts/seed_scores.py" add "$out/late_start.csv" "$work/$name/scores" \
-        benchmark="$updates updates${dropout:+, dropout $dropout}" method="$name" seed="$seed"
+        benchmark="$updates updates$variant" method="$name" seed="$seed"
     say "$name: $(paste -s -d , "$work/$name/scores")"
 }
 
@@ -89,7 +92,7 @@ train() {
     [ ! -e "$1/trained" ] || return 0
     say "training ${1#"$out/"} until update $2"
     supervise fairseq-train "$data" --user-dir "$repo/rdrop_fairseq" --task translation --cpu \
-        "${model[@]}" --criterion rdrop_label_smoothed_cross_entropy \
+        "${model[@]}" --criterion "${criterion:-rdrop_label_smoothed_cross_entropy}" \
         --label-smoothing "$label_smoothing" --max-tokens "$max_tokens" --seed "$seed" \
         "${optimization[@]}" --no-epoch-checkpoints --save-interval 1000000 \
         --validate-interval 1000000 --max-update "$2" --save-dir "$1" \

@@ -80,11 +80,17 @@ def test_a_start_without_a_checkpoint_is_refused(finished):
     assert "no checkpoint at update 46: odd needs another start in" in refused.stdout
 
 
-def test_another_dropout_is_another_benchmark(corpus, tmp_path):
-    (tmp_path / "ends.txt").write_text("plain | 1 | 1 |\n")
+def test_another_dropout_or_criterion_is_another_benchmark(corpus, tmp_path):
+    simcut = "simcut_label_smoothed_cross_entropy"
+    (tmp_path / "ends.txt").write_text("plain | 1 | 1 |\nlate | 0.75 | 2 | --reg-alpha 3\n")
     words = ("bash", PROGRAM, corpus.translation, "--updates", 20, "--dropout", 0.25)
-    run(*words, "--ends", tmp_path / "ends.txt", "--out", tmp_path / "out")
-    log = tmp_path / "out" / "20-updates-dropout-0.25-seed1" / "plain" / "train.log"
-    assert ", dropout=0.25," in log.read_text("utf-8")
-    with open(tmp_path / "out" / "late_start.csv", encoding="utf-8", newline="") as file:
-        assert {row["benchmark"] for row in csv.DictReader(file)} == {"20 updates, dropout 0.25"}
+    out = tmp_path / "an out"
+    run(*words, "--criterion", simcut, "--ends", tmp_path / "ends.txt", "--out", out)
+    log = (out / f"20-updates-dropout-0.25-{simcut}-seed1" / "late" / "train.log").read_text(
+        "utf-8"
+    )
+    assert ", dropout=0.25," in log
+    assert "criterion: SimCut" in log
+    with open(out / "late_start.csv", encoding="utf-8", newline="") as file:
+        benchmarks = {row["benchmark"] for row in csv.DictReader(file)}
+    assert benchmarks == {f"20 updates, dropout 0.25, {simcut}"}
