@@ -64,7 +64,7 @@ def test_the_section_on_simcut_has_its_options_and_defaults():
     others = [option for option in SIMCUT if option.default != DEFAULTS[option.name]]
     for option in others:
         assert f"`{option.flag}` {option.default:g}" in section
-    assert "[AD-DROP](#ad-drop)" in section
+    assert "[AD-DROP](docs/addrop.md)" in section
     of_addrop = {option.name for option in ATTENTION_DROP}
     lacks = rdrop - {option.name for option in SIMCUT} - of_addrop
     assert all(f"`--{name.replace('_', '-')}`" in section for name in lacks)

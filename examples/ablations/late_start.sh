@@ -26,7 +26,7 @@ main() {
     option updates N 3400 "computing of a training, in plain updates"
     option seed N 1 "random seed"
     option dropout P '' "of all of them, in place of the quickstart's"
-    option criterion NAME '' "of all of them, in place of R-Drop's"
+    option criterion NAME '' "of all of them, in place of R-Drop's; --ends then names their table"
     option ends FILE "$task_dir/late_start.txt" "the table of the ends"
     option test GLOB '' "translate the test set with the finished ends of such a name"
     option out DIR "$repo/runs/late-start" "where everything goes"
