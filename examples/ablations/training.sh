@@ -44,7 +44,7 @@ begin() {
     mkdir -p "$1"
     # what was lost after the training has to be trained again
     [ -e "$1/generate.log" ] || [ -e "$1/checkpoint_best.pt" ] || rm -f "$1/trained"
-    [ -e "$1/trained" ] || compgen -G "$1/checkpoint*.pt" >/dev/null || rm -f "$1/settings" "$1/commit"
+    [ -e "$1/trained" ] || has_checkpoint "$1" || rm -f "$1/settings" "$1/commit"
     keep_settings "$1/settings" "$common $arguments $updates updates$2" \
         "remove that folder to train it again"
     [ -e "$1/commit" ] || python -c 'from rdrop_tools import manifest; print(manifest.commit())' >"$1/commit"

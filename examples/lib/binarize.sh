@@ -21,8 +21,7 @@ binarize_sentences() {
     for column in input0 input1 label; do
         [ -e "$1/train.$column" ] || continue
         if [ "$column" = label ] && [ -n "$4" ]; then
-            mkdir "$2.tmp/label"
-            cp "$1"/*.label "$2.tmp/label"
+            mkdir "$2.tmp/label" && cp "$1"/*.label "$2.tmp/label" || return
             continue
         fi
         arguments=()
@@ -45,7 +44,7 @@ binarize_column() {
     for path in "${others[@]}"; do
         set=$(basename "$path" ".$2")
         for part in bin idx; do
-            [ "test$number" = "$set" ] || mv "$3/test$number.$part" "$3/$set.$part"
+            [ "test$number" = "$set" ] || mv "$3/test$number.$part" "$3/$set.$part" || return
         done
         number=$((number + 1))
     done

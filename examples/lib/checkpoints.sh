@@ -13,9 +13,33 @@ need_checkpoint() {
     is_whole "$1" || die "$1 is cut short or damaged: ${2-continue its training with train.sh}"
 }
 
-# Whether a checkpoint is there to its end, and each byte as it was written.
+# Whether a checkpoint is there to its end, and each byte as it was written. A file that cannot be read is
+# neither whole nor damaged.
 is_whole() {
-    python -c 'import sys, zipfile; sys.exit(zipfile.ZipFile(sys.argv[1]).testzip())' "$1" 2>/dev/null
+    local status=0
+    python -c '
+import sys, zipfile
+try:
+    damaged = zipfile.ZipFile(sys.argv[1]).testzip() is not None
+except OSError as error:
+    sys.exit(str(error))
+except Exception:
+    damaged = True
+sys.exit(3 if damaged else 0)' "$1" || status=$?
+    case $status in
+        0) return 0 ;;
+        3) return 1 ;;
+        *) die "$1 could not be checked; the line above says why" ;;
+    esac
+}
+
+# Whether a training has made a checkpoint in FOLDER.
+has_checkpoint() {
+    local made
+    for made in "$1"/checkpoint*.pt; do
+        [ ! -e "$made" ] || return 0
+    done
+    return 1
 }
 
 # With the plugin, fairseq gives a checkpoint its name when it is whole. Where the machine itself went
@@ -33,5 +57,6 @@ keep_whole_checkpoint() {
             mv "$last.tmp" "$last"
             return
         fi
-    done < <(ls -t "$folder"/checkpoint*.pt 2>/dev/null)
+    # not the averages of evaluate.sh, which have no optimizer
+    done < <(ls -t "$folder"/checkpoint{[0-9]*,_[0-9]*,_best}.pt 2>/dev/null)
 }

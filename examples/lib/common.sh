@@ -48,7 +48,7 @@ keep_settings() {
 check_out() {
     case $out in
         '' | -*) refuse "--out is a folder whose name does not begin with -, not '$out'" ;;
-        *:*) refuse "--out must be a path without colons, where fairseq would split it, not '$out'" ;;
+        *[:,]*) refuse "--out must be a path without colons and commas, where fairseq would split it, not '$out'" ;;
     esac
 }
 

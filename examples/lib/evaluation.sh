@@ -22,10 +22,10 @@ evaluate_run() {
     checkpoint_file=$out/$run/checkpoint_best.pt
     need_checkpoint "$checkpoint_file"
     local log=$out/$run/$subset.log
+    hold "$out/$run/.$subset.log.lock" "$log"
     if [ "$log" -nt "$checkpoint_file" ]; then
         say "already there: $log"
     else
-        hold "$out/$run/.$subset.log.lock" "$log"
         precision=fp32
         choose_device
         say "evaluating $run on $subset"

@@ -8,7 +8,7 @@ check_name() {
     case $name in
         corpus | subwords | binarized | binarized.tmp | orig | settings | settings.tmp |\
             binarized-bidirectional | binarized-bidirectional.tmp | bidirectional.tmp |\
-            manifest.json | manifest.json.tmp | preprocess.log)
+            dict.txt | pretrained.pt | manifest.json | manifest.json.tmp | preprocess.log)
             refuse "--name $name is what prepare.sh makes in $out: choose another name"
             ;;
     esac
@@ -22,7 +22,7 @@ begin_run() {
     if [ "$node_rank" = 0 ]; then
         hold "$run/.lock" "$run"
         # a mistyped setting that has trained nothing is not kept
-        compgen -G "$run/checkpoint*.pt" >/dev/null || rm -f "$run/settings"
+        has_checkpoint "$run" || rm -f "$run/settings"
         keep_settings "$run/settings" "$settings" \
             "name another run with --name, or remove that file to continue with these"
         keep_whole_checkpoint "$run"

@@ -39,7 +39,14 @@ main() {
     read_direction
     choose_checkpoint
     log=$out/$run/generate-$subset-$checkpoint-beam$beam-lenpen$lenpen.log
-    [ "$engine" = fairseq ] || log=${log%.log}-$engine.log
+    exported=$out/$run/ctranslate2-$checkpoint
+    if [ "$engine" = fairseq ]; then
+        hold "$out/$run/.${log##*/}.lock" "$log"
+    else
+        log=${log%.log}-$engine.log
+        # The export is that of every beam and length penalty, so its lock is that of their logs too.
+        hold "$out/$run/.${exported##*/}.evaluation.lock" "$exported"
+    fi
     # What is older than the model was made with an earlier one, before the training continued.
     if [ "$log" -nt "$checkpoint_file" ]; then
         say "already there: $log"
@@ -90,7 +97,6 @@ choose_checkpoint() {
 }
 
 translate() {
-    hold "$out/$run/.${log##*/}.lock" "$log"
     precision=fp32
     choose_device
     say "translating"
@@ -103,9 +109,6 @@ translate() {
 }
 
 translate_exported() {
-    local exported=$out/$run/ctranslate2-$checkpoint
-    # The export is that of every beam and length penalty, so its lock is that of their logs too.
-    hold "$out/$run/.${exported##*/}.evaluation.lock" "$exported"
     if [ ! "$exported" -nt "$checkpoint_file" ]; then
         say "exporting to $exported"
         rm -rf "$exported"

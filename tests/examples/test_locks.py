@@ -116,6 +116,14 @@ def test_an_export_is_kept_while_it_is_made_or_translates(scripts, begin, progra
     begin(*scripts.command(*EXPORTED), env=scripts.options["env"])
 
 
+def test_a_second_evaluation_is_refused_while_the_first_scores(scripts, begin):
+    (scripts.out / "run" / "generate-test-best-beam5-lenpen1.log").write_text("already there")
+    scripts.stand_in_for_script("score_bleu.py", NOTE, WORK)
+    first, _ = begin(*scripts.command("evaluate.sh", "run"), env=scripts.options["env"])
+    log = scripts.out / COMMANDS["evaluate.sh"][1]
+    assert_refused("evaluate.sh", scripts.run("evaluate.sh", "run"), log, first.pid)
+
+
 def test_a_second_preparation_keeps_what_the_first_one_has_made(scripts, begin):
     (scripts.out / "binarized").rmdir()
     make = ('while [ "$1" != --destdir ]; do shift; done', 'mkdir "$2"; touch "$2/half"')

@@ -86,6 +86,22 @@ def test_a_training_is_not_continued_with_other_settings(train, tmp_path):
     assert train("iwslt14_de_en", "--", "--lr", "7")[0] == 0
 
 
+def test_the_settings_count_in_a_folder_that_reads_like_a_pattern(train, tmp_path):
+    (tmp_path / "runs[1]").mkdir()
+    (tmp_path / "out" / "binarized").rename(tmp_path / "runs[1]" / "binarized")
+    out = ("--out", tmp_path / "runs[1]")
+    assert train("iwslt14_de_en", *out, ends="exit 1")[2]
+    status, said, given = train("iwslt14_de_en", *out, "--", "--lr", "7")
+    assert (status, given) == (1, None) and "was begun with other settings" in said
+
+
+@pytest.mark.parametrize("sign", ":,")
+def test_a_folder_that_fairseq_would_split_is_refused(train, tmp_path, sign):
+    status, said, given = train("iwslt14_de_en", "--out", tmp_path / f"a{sign}b")
+    assert (status, given) == (2, None)
+    assert "--out must be a path without colons and commas, where fairseq would split it" in said
+
+
 def test_a_torn_checkpoint_gives_way_to_the_one_before(train, tmp_path):
     run = tmp_path / "out" / "rdrop-alpha5-seed1"
     run.mkdir()
@@ -93,9 +109,21 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before(train, tmp_path):
         checkpoint.writestr("archive/data.pkl", "the model")
     whole = (run / "checkpoint3.pt").read_bytes()
     (run / "checkpoint_last.pt").write_bytes(whole[:-9])
+    for made_by_evaluate in ("average10", "ema"):
+        with zipfile.ZipFile(run / f"checkpoint_{made_by_evaluate}.pt", "w") as checkpoint:
+            checkpoint.writestr("archive/data.pkl", "a model without an optimizer, and newer")
     _, said, given = train("iwslt14_de_en")
     assert given and "checkpoint_last.pt was cut short: going back to the one before" in said
     assert (run / "checkpoint_last.pt").read_bytes() == whole
+
+
+def test_a_checkpoint_that_cannot_be_read_is_kept(train, tmp_path):
+    last = tmp_path / "out" / "rdrop-alpha5-seed1" / "checkpoint_last.pt"
+    last.mkdir(parents=True)
+    status, said, given = train("iwslt14_de_en")
+    assert (status, given) == (1, None)
+    assert said.endswith(f"train.sh: {last} could not be checked; the line above says why\n")
+    assert last.exists()
 
 
 def test_settings_count_once_there_is_a_checkpoint(train, tmp_path):
@@ -122,7 +150,11 @@ OF_PREPARE = (
 
 
 @pytest.mark.parametrize(
-    "name", [*WRONG_NAMES, *OF_PREPARE, "preprocess.log", "binarized.tmp", "bidirectional.tmp"]
+    "name",
+    [
+        *(*WRONG_NAMES, *OF_PREPARE, "preprocess.log", "binarized.tmp", "bidirectional.tmp"),
+        *("dict.txt", "pretrained.pt"),
+    ],
 )
 def test_a_name_that_is_not_for_a_run_is_refused(train, tmp_path, name):
     before = sorted(tmp_path.rglob("*"))
