@@ -1,7 +1,4 @@
-"""The head of a model with an adaptive softmax, in which each cluster of words has its own logits.
-
-fairseq is imported where it is needed, since importing it registers the criteria, which need this.
-"""
+"""The head of a model with an adaptive softmax: each cluster of words has its own logits."""
 
 from functools import partial
 from typing import Optional

@@ -45,3 +45,16 @@ class LabelSmoothedViewsCriterion(ViewsCriterion, LabelSmoothedCrossEntropyCrite
             reduce,
             weights,
         )
+
+    def accuracy(self, groups, target) -> dict:
+        """Correct tokens and all tokens behind the prefix, over the views with a cross-entropy."""
+        n_correct = total = 0
+        for group in groups:
+            of_group = target[group.sentences, self.ignore_prefix_size :]
+            is_counted = self.is_counted(of_group)
+            for view, weight in zip(group.output, self.weights.nll_weights()):
+                if weight:
+                    is_correct = view[:, self.ignore_prefix_size :].argmax(-1).eq(of_group)
+                    n_correct += (is_correct & is_counted).sum()
+                    total += is_counted.sum()
+        return {"n_correct": n_correct.item(), "total": total.item()}

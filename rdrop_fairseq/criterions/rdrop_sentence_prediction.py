@@ -97,7 +97,7 @@ class RDropSentencePredictionCriterion(ViewsCriterion, SentencePredictionCriteri
         is_labelled = sentences.labelled(target, self.task)
         return classification_loss(output, target, is_labelled, alpha, weights)
 
-    def accuracy(self, model, groups, target) -> dict:
+    def accuracy(self, groups, target) -> dict:
         """``n_labelled`` sentences and, of classes, ``n_correct`` in the mean of the views."""
         if self.regression_target:
             return {"n_labelled": target.numel()}

@@ -24,7 +24,7 @@ PLACE = re.compile(rf"({BEGIN}\n).*?({END})", re.DOTALL)
 
 
 def tables(plan, results, significance):
-    """Return the text: a table for each corpus, and how much of the plan was run."""
+    """Return the text: a table for each corpus."""
     corpora = dict.fromkeys(corpus for row in plan.rows for corpus in row.corpora)
     return "\n\n".join(_corpus_table(plan, corpus, results, significance) for corpus in corpora)
 

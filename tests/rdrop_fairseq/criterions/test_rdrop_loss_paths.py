@@ -144,6 +144,34 @@ def test_what_a_model_does_to_its_logits_is_in_the_loss(transformer, name, own, 
     torch.testing.assert_close(loss, 2 * plain, rtol=1e-5, atol=0)
 
 
+class ProbabilitiesDecoder(TransformerDecoderBase):
+    """As that of fairseq's example pointer_generator, whose output are probabilities."""
+
+    def forward(self, *arguments, **options):
+        logits, extra = super().forward(*arguments, **options)
+        return logits.softmax(-1), extra
+
+    def get_normalized_probs(self, net_output, log_probs, sample=None):
+        probabilities = net_output[0].clamp(1e-10, 1)
+        return probabilities.log() if log_probs else probabilities
+
+
+@pytest.mark.parametrize("prefix", [0, 1])
+def test_the_accuracy_of_a_model_that_gives_probabilities(transformer, prefix):
+    setup = transformer(*NO_DROPOUT, "--report-accuracy", f"--ignore-prefix-size={prefix}")
+    setup.model.decoder.__class__ = ProbabilitiesDecoder
+    # so that some tokens are right
+    setup.sample["target"][:, ::2] = most_probable(setup.model, setup.sample)[:, ::2]
+    log = setup.criterion(setup.model.train(), setup.sample)[2]
+    plain = setup.criterion(setup.model.eval(), setup.sample)[2]
+    assert 0 < plain["n_correct"] < plain["total"]
+    assert (log["n_correct"], log["total"]) == (2 * plain["n_correct"], 2 * plain["total"])
+
+
+def most_probable(model, sample):
+    return model.eval()(**sample["net_input"])[0].argmax(-1)
+
+
 @pytest.mark.parametrize("make", [weight_norm, parametrizations.weight_norm])
 def test_a_normalised_projection_gets_the_numbers_of_the_reference(transformer, make):
     setup = transformer()
