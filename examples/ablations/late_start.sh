@@ -32,6 +32,7 @@ main() {
     option out DIR "$repo/runs/late-start" "where everything goes"
     parse_options "$@"
     [ -n "$data" ] || refuse "name the folder DATA"
+    [ $((updates % 20)) = 0 ] || refuse "--updates must be a multiple of 20, not '$updates': the ends begin at twentieths"
     check_out
     use_installation
     need_program fairseq-train

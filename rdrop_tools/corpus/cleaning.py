@@ -2,6 +2,8 @@
 
 from typing import NamedTuple, Optional
 
+from rdrop_tools.arguments import at_least_one
+
 LONGEST_WORD = 1000  # characters
 
 
@@ -27,8 +29,10 @@ class Limits(NamedTuple):
 
 def add_cleaning_arguments(parser):
     """Add `--min-length`, `--max-length` and `--ratio`; without them nothing is left out."""
-    parser.add_argument("--min-length", type=int, default=0, help="tokens of a side at least")
-    parser.add_argument("--max-length", type=int, help="tokens of a side at most")
+    parser.add_argument(
+        "--min-length", type=at_least_one, default=0, help="tokens of a side at least"
+    )
+    parser.add_argument("--max-length", type=at_least_one, help="tokens of a side at most")
     parser.add_argument("--ratio", type=float, help="of the longer side to the shorter at most")
 
 

@@ -181,7 +181,10 @@ def main(argv=None):
     add_cleaning_arguments(parser)
     valid = parser.add_mutually_exclusive_group()
     valid.add_argument(
-        "--valid-every", type=int, metavar="N", help="every N-th training pair goes to valid"
+        "--valid-every",
+        type=at_least_one,
+        metavar="N",
+        help="every N-th training pair goes to valid",
     )
     valid.add_argument("--valid", metavar="TEXT", help="the text of corpus.json that becomes valid")
     parser.add_argument(

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from rdrop_tools import manifest
+from rdrop_tools.arguments import at_least_one
 from rdrop_tools.atomic import atomic_folder
 from rdrop_tools.checksums import checksum
 from rdrop_tools.corpus.bpe import MODEL_FILES, encoder, learn
@@ -89,7 +90,11 @@ def make_subwords(args, folder):
         work = partial(encode_pairs, method=args.method, model=model, limits=limits)
         pairs[text.split] = encode_set(text, args.corpus, folder, work, args.workers)
     stage = {
-        "settings": {"method": args.method, "size": args.size, "limits": limits_of(args)._asdict()},
+        "settings": {
+            "method": args.method,
+            "size": None if args.model else args.size,
+            "limits": limits_of(args)._asdict(),
+        },
         "model": checksum(model),
         "pairs": pairs,
         "versions": manifest.versions(args.method),
@@ -109,7 +114,7 @@ def main(argv=None):
     )
     parser.add_argument(
         "--size",
-        type=int,
+        type=at_least_one,
         default=6000,
         help="pieces of sentencepiece, or merges of subword-nmt (%(default)s)",
     )

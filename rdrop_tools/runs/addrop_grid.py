@@ -17,8 +17,8 @@ from rdrop_tools.runs.log import read_entries
 NAME = re.compile(r"p(\d\.\d+)-q(\d\.\d+)-seed\d+$")
 
 
-def read_grid(folder, metric: str, lowest: bool = False) -> dict:
-    """``{(p, q): [the best value of a run, ...]}`` of the runs in a folder.
+def read_grid(folder, metric: str) -> dict:
+    """``{(p, q): [the highest value of a run, ...]}`` of the runs in a folder.
 
     Raises:
         ValueError: there is no run of such a name, or one without that metric.
@@ -29,7 +29,7 @@ def read_grid(folder, metric: str, lowest: bool = False) -> dict:
             values = [e[metric] for e in read_entries(run / "train.log", "valid") if metric in e]
             if not values:
                 raise ValueError(f"{run / 'train.log'} has no validation with {metric}")
-            grid[float(found[1]), float(found[2])].append((min if lowest else max)(values))
+            grid[float(found[1]), float(found[2])].append(max(values))
     if not grid:
         raise ValueError(f"{folder} has no run whose name ends in p0.1-q0.1-seed1 or the like")
     return dict(grid)
@@ -67,11 +67,10 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="of the runs, the --out of train.sh")
     parser.add_argument("--metric", default="accuracy", help="as in the log (default: accuracy)")
-    parser.add_argument("--lowest", action="store_true", help="the lowest value is the best")
     parser.add_argument("--out", type=Path, required=True, help="the picture: .png or .svg")
     args = parser.parse_args(argv)
     try:
-        figure = draw(read_grid(args.folder, args.metric, args.lowest), args.metric)
+        figure = draw(read_grid(args.folder, args.metric), args.metric)
         save(figure, args.out)
     except (MissingPackage, OSError, ValueError) as error:
         # ValueError: an unknown kind of picture, too

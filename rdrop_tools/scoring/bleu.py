@@ -66,7 +66,11 @@ def add_scoring_arguments(parser):
 
 
 def scoring(args, parser):
-    """Return the Scoring that the arguments of :func:`add_scoring_arguments` ask for."""
+    """Return the Scoring that the arguments of :func:`add_scoring_arguments` ask for.
+
+    Raises:
+        ScoringError: a tokenizer lacks a package.
+    """
     if args.tokenized or args.compound_split:
         if args.tokenize:
             parser.error("--tokenize is for text that is not tokenized yet")
@@ -74,8 +78,11 @@ def scoring(args, parser):
         prepare = split_compounds if args.compound_split else protect_words
         return Scoring(prepare, {"BLEU": bleu}, multi_bleu=True)
     prepare = str if args.detokenize is None else detokenizer(args.detokenize)
-    bleu, chrf = BLEU(args.lowercase, tokenize=args.tokenize), CHRF(lowercase=args.lowercase)
-    return Scoring(prepare, {"BLEU": bleu, "chrF2": chrf})
+    try:
+        bleu = BLEU(args.lowercase, tokenize=args.tokenize)
+    except RuntimeError as error:  # a package that this tokenizer needs is missing
+        raise ScoringError(" ".join(str(error).split())) from error
+    return Scoring(prepare, {"BLEU": bleu, "chrF2": CHRF(lowercase=args.lowercase)})
 
 
 def protect_words(line):

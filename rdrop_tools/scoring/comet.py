@@ -12,7 +12,7 @@ class NoModel(Exception):
     """Why there is no model of COMET, in a few words."""
 
 
-def comet_score(model, sources, hypotheses, references, batch_size=16):
+def comet_score(model, sources, hypotheses, references):
     """Return the score of a system: the mean over its sentences.
 
     Args:
@@ -27,7 +27,7 @@ def comet_score(model, sources, hypotheses, references, batch_size=16):
         {"src": source, "mt": hypothesis, "ref": reference}
         for source, hypothesis, reference in zip(sources, hypotheses, references)
     ]
-    return network.predict(sentences, batch_size=batch_size, gpus=0).system_score
+    return network.predict(sentences, batch_size=16, gpus=0).system_score
 
 
 def _load(model):

@@ -56,7 +56,8 @@ def _data(content):
         yield "Tokenized as Moses does, with these settings:\n"
         yield _two_columns(switches)
     subwords = content["subwords"]
-    yield f"Subwords: {subwords['settings']['method']}, size {subwords['settings'].get('size')}.\n"
+    size = subwords["settings"].get("size")  # none where a model was given
+    yield f"Subwords: {subwords['settings']['method']}{f', size {size}' if size else ''}.\n"
     pairs = subwords.get("pairs", {})
     yield _two_columns({f"{name} pairs": counts["kept"] for name, counts in pairs.items()})
 

@@ -71,6 +71,13 @@ def test_an_end_with_other_settings_is_refused(finished):
     assert "remove that folder to train it again" in refused.stdout
 
 
+def test_a_number_of_updates_without_twentieths_is_refused(tmp_path):
+    refused = run("bash", PROGRAM, "data", "--updates", 30, "--out", tmp_path, check=False)
+    assert refused.returncode == 2
+    assert "--updates must be a multiple of 20, not '30'" in refused.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_start_without_a_checkpoint_is_refused(finished):
     out, command = finished
     ends = out.parent / "between.txt"

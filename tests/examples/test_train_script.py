@@ -181,6 +181,12 @@ def value(given, option):
     return given[given.index(option) + 1]
 
 
+def test_a_baseline_with_an_alpha_is_refused(train):
+    status, said, given = train("iwslt14_de_en", "--baseline", "--alpha", "3")
+    assert (status, given) == (2, None)
+    assert "--alpha is the weight of the KL, which --baseline does not have" in said
+
+
 def test_simcut_differs_from_rdrop_in_criterion_and_alpha(train):
     rdrop, simcut = train("iwslt14_de_en")[2], train("iwslt14_de_en", "--simcut")[2]
     swapped = {"simcut_label_smoothed_cross_entropy": "rdrop_label_smoothed_cross_entropy"}

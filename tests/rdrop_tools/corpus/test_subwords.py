@@ -8,6 +8,7 @@ import pytest
 import sentencepiece
 from helpers import launch
 
+from rdrop_tools import manifest
 from rdrop_tools.corpus import bpe
 from rdrop_tools.corpus import subwords as program
 
@@ -109,6 +110,7 @@ def test_subword_nmt_with_the_published_merges_gives_the_published_text(shared_d
     for lang in ("de", "en"):
         published = gzip.decompress((expected / f"valid.bpe.{lang}.gz").read_bytes())
         assert (out / f"valid.{lang}").read_bytes() == published
+    assert manifest.read(out)["subwords"]["settings"]["size"] is None  # it was not chosen here
 
 
 @pytest.mark.parametrize("method", bpe.MODEL_FILES)

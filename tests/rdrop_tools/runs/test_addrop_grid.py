@@ -29,7 +29,6 @@ def runs(tmp_path):
 
 def test_a_cell_has_the_best_value_of_each_seed(runs):
     assert program.read_grid(runs, "accuracy") == {(0.1, 0.3): [61.5, 70], (0.9, 0.3): [40]}
-    assert program.read_grid(runs, "accuracy", lowest=True)[0.1, 0.3] == [50, 62]
 
 
 def test_the_picture_says_the_means(runs, tmp_path):

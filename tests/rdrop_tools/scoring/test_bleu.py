@@ -84,6 +84,15 @@ def test_scores_are_sacrebleus(tmp_path, reference, capsys):
     assert chrf.startswith("chrF2|") and chrf.endswith(f" = {expected:.2f}")
 
 
+def test_a_tokenizer_without_its_package_is_named(tmp_path, reference, monkeypatch):
+    def missing(*arguments, **options):
+        raise RuntimeError("\nJapanese needs more.\n\n    pip install sacrebleu[ja]\n")
+
+    monkeypatch.setattr(program.BLEU, "__init__", missing)
+    with pytest.raises(SystemExit, match=r": Japanese needs more. pip install sacrebleu\[ja\]$"):
+        run(write(tmp_path / "sys.txt", HYPOTHESIS), reference, "--tokenize", "ja-mecab")
+
+
 @pytest.mark.parametrize("options", [(), ("--tokenized",)])
 def test_case_counts_unless_told_otherwise(tmp_path, reference, capsys, options):
     system = write(tmp_path / "shouted", [line.upper() for line in REFERENCE])
