@@ -7,7 +7,12 @@ from pathlib import Path
 
 from rdrop_tools.arguments import at_least_one
 from rdrop_tools.atomic import atomic_folder
-from rdrop_tools.corpus.interface_sets import split_of, string_hash, write_interface_sets
+from rdrop_tools.corpus.interface_sets import (
+    most_frequent,
+    split_of,
+    string_hash,
+    write_interface_sets,
+)
 from rdrop_tools.corpus.interface_wheel import (
     LETTER,
     POINTER,
@@ -41,12 +46,8 @@ def choose_pairs(translations):
     Of several translations the most frequent one is kept. The order is that of the sources'
     hashes, so that any first part of it is a fair sample of the whole.
     """
-    pairs = ((source, _most_frequent(targets)) for source, targets in translations.items())
+    pairs = ((source, most_frequent(targets)) for source, targets in translations.items())
     return sorted(filter(_is_useful, pairs), key=lambda pair: (string_hash(pair[0]), pair[0]))
-
-
-def _most_frequent(targets):
-    return min(targets, key=lambda target: (-targets[target], target))
 
 
 def _is_useful(pair):

@@ -32,6 +32,11 @@ def split_of(string):
     return "valid" if place < VALID_PERCENT else "test"
 
 
+def most_frequent(counts):
+    """Return the string with the highest count, of several the first in the alphabet."""
+    return min(counts, key=lambda string: (-counts[string], string))
+
+
 def write_interface_sets(sets, names, folder):
     """Write {split: tuples of lines} as files SPLIT.NAME, and their manifest, into a folder.
 

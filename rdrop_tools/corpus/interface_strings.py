@@ -14,11 +14,10 @@ from rdrop_tools.atomic import atomic_folder
 from rdrop_tools.corpus.bpe import MODEL_FILES, encoder, learn
 from rdrop_tools.corpus.interface_sets import percentile, string_hash
 from rdrop_tools.corpus.interface_wheel import (
-    LETTER,
     LICENCE,
-    POINTER,
     REQUIREMENT,
     add_wheel_argument,
+    is_text,
     provide_wheel,
     read_components,
 )
@@ -59,7 +58,7 @@ def choose_examples(strings):
     kinds, spelling = defaultdict(set), {}
     for key, text in strings:
         kind = kind_of(key)
-        if kind and LETTER.search(text) and not POINTER.search(text):
+        if kind and is_text(text):
             kinds[text.lower()].add(kind)
             spelling.setdefault(text.lower(), text)
     examples = [Example((spelling[text],), *of) for text, of in kinds.items() if len(of) == 1]

@@ -12,11 +12,10 @@ from collections import Counter
 from pathlib import Path
 
 from rdrop_tools.atomic import atomic_folder
-from rdrop_tools.corpus.interface_sets import split_of, write_interface_sets
+from rdrop_tools.corpus.interface_sets import most_frequent, split_of, write_interface_sets
 from rdrop_tools.corpus.interface_wheel import (
-    LETTER,
-    POINTER,
     add_wheel_argument,
+    is_text,
     provide_wheel,
     read_components,
 )
@@ -26,11 +25,6 @@ from rdrop_tools.corpus.table import SPLITS, CorpusError
 WORD = re.compile(r"\w+|[^\w\s]")
 RARE = 2  # a word that training text has so often at most is <unk>, as in Wikitext-103
 TITLE_OF = {"description": ("title", "name"), "data_description": ("data",)}
-
-
-def is_text(string):
-    """Return whether a string is more than a pointer, a number or a sign."""
-    return not POINTER.search(string) and bool(LETTER.search(string))
 
 
 def text_corpus(components):
@@ -55,10 +49,7 @@ def headline_corpus(components):
             title = next(filter(None, map(component.get, title_keys(key))), None)
             if title and title != string and is_text(string) and is_text(title):
                 titles.setdefault(string, Counter())[title] += 1
-    best = {
-        text: min(found, key=lambda title: (-found[title], title)) for text, found in titles.items()
-    }
-    return split_sets((text, (text, title)) for text, title in best.items())
+    return split_sets((text, (text, most_frequent(found))) for text, found in titles.items())
 
 
 def title_keys(key):

@@ -26,6 +26,11 @@ POINTER = re.compile(r"\[%key:.*%\]")
 LETTER = re.compile(r"[^\W\d_]")
 
 
+def is_text(string):
+    """Return whether a string is more than a pointer to another one, a number or a sign."""
+    return not POINTER.search(string) and bool(LETTER.search(string))
+
+
 def add_wheel_argument(parser):
     """Add `--wheel`, the file that :func:`provide_wheel` makes sure of."""
     parser.add_argument(

@@ -16,6 +16,11 @@ class TranslationError(Exception):
     """Why there is no translation, in a sentence for the user."""
 
 
+def first_line(error):
+    """Return the first line of an error's message, which says what is wrong."""
+    return str(error).partition("\n")[0]
+
+
 class ModelFiles(NamedTuple):
     """A trained model on disk, before anything of it is loaded."""
 

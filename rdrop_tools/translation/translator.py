@@ -3,7 +3,7 @@
 import itertools
 from typing import NamedTuple
 
-from rdrop_tools.translation.folder import TranslationError
+from rdrop_tools.translation.folder import TranslationError, first_line
 from rdrop_tools.translation.reader import name_lines, without_control
 
 LONGEST_PART = 250  # subwords that are translated in one piece: no model was trained on more
@@ -85,7 +85,7 @@ class Translator:
 
 
 def _not_translated(lines, error):
-    reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    reason = f"{type(error).__name__}: {first_line(error)}"
     return TranslationError(
         f"{name_lines(len(lines), min(lines))}: not translated, since the engine ended with "
         f"{reason}: try --beam 1, --cpu or shorter lines."

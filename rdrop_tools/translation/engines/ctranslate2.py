@@ -2,7 +2,7 @@
 
 from rdrop_tools.extras import load
 from rdrop_tools.translation.engines import Hypothesis
-from rdrop_tools.translation.folder import TranslationError
+from rdrop_tools.translation.folder import TranslationError, first_line
 
 
 class CTranslate2Engine:
@@ -15,9 +15,7 @@ class CTranslate2Engine:
         try:
             self._translator = Translator(str(files.path), device=device, intra_threads=threads)
         except (RuntimeError, ValueError) as error:
-            raise TranslationError(
-                f"{files.path} was not loaded: {str(error).partition(chr(10))[0]}"
-            ) from error
+            raise TranslationError(f"{files.path} was not loaded: {first_line(error)}") from error
         noted = files.manifest["ctranslate2"]
         self.source, self.target = noted["source"], noted["target"]
         self.longest, self._longest_target = noted["longest_source"], noted["longest_target"]

@@ -7,7 +7,7 @@ from fairseq.dataclass.configs import GenerationConfig
 import rdrop_fairseq  # noqa: F401
 from rdrop_fairseq.compat.checkpoints import CheckpointError
 from rdrop_tools.translation.engines import Hypothesis
-from rdrop_tools.translation.folder import TranslationError
+from rdrop_tools.translation.folder import TranslationError, first_line
 
 
 class FairseqEngine:
@@ -73,7 +73,7 @@ def _to_gpu(network, path):
         network.half().cuda()
     except RuntimeError as error:
         raise TranslationError(
-            f"{path} was not put on the GPU ({str(error).partition(chr(10))[0]}): give --cpu, or "
+            f"{path} was not put on the GPU ({first_line(error)}): give --cpu, or "
             "wait until the GPU is free."
         ) from error
 
@@ -96,7 +96,7 @@ def load_checkpoint(path, data):
         # fairseq and PyTorch have no error of their own for any of it
         raise TranslationError(
             f"{path} and the dictionaries in {data} do not make a translation model: "
-            f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            f"{type(error).__name__}: {first_line(error)}"
         ) from error
     if not hasattr(task, "target_dictionary") or not hasattr(task.cfg, "source_lang"):
         raise TranslationError(f"{path} is not a model of fairseq's task translation.")
