@@ -14,7 +14,28 @@ check_name() {
     esac
 }
 
-# begin_run DATA: opens the folder $run; refuses other settings than it was begun with, max_updates aside.
+# train_run DATA WHAT ARGUMENTS...: trains $run, unless it is finished, on the binarized DATA. WHAT names the
+# data in its settings; the arguments of fairseq-train are those that the benchmarks do not share.
+train_run() {
+    begin_run "$2"
+    if is_finished; then
+        say "already trained: $run"
+        return
+    fi
+    say "training $run: $all_processes x $update_freq_each batches of $max_tokens_each tokens an update," \
+        "$precision on $device"
+    launch "$1" --user-dir "$repo/rdrop_fairseq" \
+        "${model[@]}" "${optimization[@]}" "${criterion[@]}" \
+        --max-tokens "$max_tokens_each" --update-freq "$update_freq_each" --max-update "$max_updates" \
+        "${precision_flags[@]}" "${validation[@]}" \
+        --seed "$seed" --save-dir "$run" --log-format json --log-interval 50 \
+        --log-file "$run/train.log" "${@:3}" "${extra[@]}" ||
+        die "the training stopped, the lines above say why$(and_continue)"
+    if [ "$node_rank" = 0 ]; then finish_run; fi
+    say "trained: $run"
+}
+
+# begin_run WHAT: opens the folder $run; refuses other settings than it was begun with, max_updates aside.
 begin_run() {
     settings="$1 ${criterion[*]} ${model[*]} ${optimization[*]} --seed $seed $precision"
     settings+=" $max_tokens x $update_freq ${extra[*]}"

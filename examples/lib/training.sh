@@ -35,14 +35,8 @@ train_benchmark() {
     choose_processes
     share_batches
     run=$out/${name:-${run_prefix-}$method-seed$seed}
-    begin_run "$benchmark"
-    if is_finished; then
-        say "already trained: $run"
-        return
-    fi
-    train
-    finish_run
-    say "trained: $run"
+    choose_pretrained
+    train_run "$out/binarized" "$benchmark" "${task_flags[@]}" "${pretrained[@]}"
 }
 
 choose_criterion() {
@@ -55,19 +49,11 @@ choose_criterion() {
     fi
 }
 
-train() {
-    local pretrained=() # the published model, where prepare.sh linked to one
+# The published model, where prepare.sh linked to one.
+choose_pretrained() {
+    pretrained=()
     # -L: fairseq is to refuse a link whose file is gone, not to train from scratch
     if [ -L "$out/pretrained.pt" ] || [ -e "$out/pretrained.pt" ]; then
         pretrained=(--finetune-from-model "$out/pretrained.pt")
     fi
-    say "training $run: $all_processes x $update_freq_each batches of $max_tokens_each tokens an update," \
-        "$precision on $device"
-    launch "$out/binarized" --user-dir "$repo/rdrop_fairseq" "${task_flags[@]}" "${pretrained[@]}" \
-        "${model[@]}" "${optimization[@]}" "${criterion[@]}" \
-        --max-tokens "$max_tokens_each" --update-freq "$update_freq_each" --max-update "$max_updates" \
-        "${precision_flags[@]}" "${validation[@]}" \
-        --seed "$seed" --save-dir "$run" --log-format json --log-interval 50 \
-        --log-file "$run/train.log" "${extra[@]}" ||
-        die "the training stopped, the lines above say why$(and_continue)"
 }

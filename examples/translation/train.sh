@@ -26,7 +26,7 @@ declare_options() {
 }
 
 # read_arguments (lib/benchmark.sh) sources the benchmark's settings.sh and calls declare_options. The
-# choose_* functions set the variables that begin_run and train use.
+# choose_* functions set the variables that train_run uses.
 main() {
     read_arguments "$@"
     check_name
@@ -48,14 +48,9 @@ main() {
     share_batches
     run=$out/${name:-$(run_name)}
     choose_start
-    begin_run "$source-$target${bidirectional:+ bidirectional}${from:+ from $from}"
-    if is_finished; then
-        say "already trained: $run"
-        return
-    fi
-    train
-    if [ "$node_rank" = 0 ]; then finish_run; fi
-    say "trained: $run"
+    train_run "$data" "$source-$target${bidirectional:+ bidirectional}${from:+ from $from}" \
+        --task translation --source-lang "$source" --target-lang "$target" \
+        --eval-bleu-remove-bpe "$(joining_of_subwords)" --tensorboard-logdir "$run/tensorboard" "${start[@]}"
 }
 
 check_choices() {
@@ -121,20 +116,6 @@ choose_start() {
     [ ! -e "$run/checkpoint_last.pt" ] || return 0
     [ -e "$best" ] || die "there is no $best: train $from first"
     is_whole "$best" || die "$best is cut short or damaged: continue its training"
-}
-
-train() {
-    say "training $source-$target in $run: $all_processes x $update_freq_each batches of" \
-        "$max_tokens_each tokens an update, $precision on $device"
-    launch "$data" --user-dir "$repo/rdrop_fairseq" --task translation \
-        --source-lang "$source" --target-lang "$target" \
-        "${model[@]}" "${optimization[@]}" "${criterion[@]}" \
-        --max-tokens "$max_tokens_each" --update-freq "$update_freq_each" --max-update "$max_updates" \
-        "${precision_flags[@]}" "${validation[@]}" --eval-bleu-remove-bpe "$(joining_of_subwords)" \
-        --seed "$seed" --save-dir "$run" --log-format json --log-interval 50 \
-        --log-file "$run/train.log" --tensorboard-logdir "$run/tensorboard" \
-        "${start[@]}" "${extra[@]}" ||
-        die "the training stopped, the lines above say why$(and_continue)"
 }
 
 run_name() {
