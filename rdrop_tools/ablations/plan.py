@@ -143,8 +143,9 @@ def baselines(plan, row, corpus):
     """Return the names of the rows that a row is compared with, {one of COMPARISONS: name}.
 
     The first is the plain row whose settings are the row's own but for its method: `plain`, unless
-    the row has another dropout, for example. The second is that of plain training with some number
-    of updates that is nearest in computing. The third is `rdrop`, and no plain row has it.
+    the row has another dropout, for example. The second is the nearest in computing, of the plain
+    rows with these settings and those with none of their own. The third is `rdrop`, and no plain
+    row has it.
     """
     is_plain = row.method == PLAIN
     of_corpus = [other for other in plan.rows if corpus in other.corpora]
@@ -153,8 +154,9 @@ def baselines(plan, row, corpus):
     settings = "" if is_plain else OF_CRITERION.sub("", row.arguments).strip()
     alike = [other for other in of_plain if other.arguments == settings != ""]
     own = computing(plan, row)
-    nearest = min(unchanged, key=lambda other: abs(computing(plan, other) - own), default=row)
-    first = [*alike, *unchanged, row][0]
+    comparable = [*alike, *unchanged] or [row]
+    first = comparable[0]
+    nearest = min(comparable, key=lambda other: abs(computing(plan, other) - own))
     rdrop = [other.name for other in of_corpus if other.name == RDROP and not is_plain]
     compared = dict(zip(COMPARISONS, (first.name, nearest.name, *rdrop)))
     if nearest == first:
