@@ -26,7 +26,7 @@ main() {
     option updates N 3400 "computing of a training, in plain updates"
     option seed N 1 "random seed"
     option dropout P '' "of all of them, in place of the quickstart's"
-    option criterion NAME '' "of all of them, in place of R-Drop's; --ends then names their table"
+    option criterion NAME '' "of all of them, in place of R-Drop's; for SimCut with --ends late_start_simcut.txt"
     option ends FILE "$task_dir/late_start.txt" "the table of the ends"
     option test GLOB '' "translate the test set with the finished ends of such a name"
     option out DIR "$repo/runs/late-start" "where everything goes"
@@ -39,9 +39,9 @@ main() {
     keep_memory
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
     model+=(${dropout:+--dropout "$dropout"})
-    variant=${dropout:+, dropout $dropout}${criterion:+, $criterion}
-    work=$updates-updates${variant//, /-}-seed$seed
-    work=$out/${work// /-}
+    benchmark="$updates updates${dropout:+, dropout $dropout}${criterion:+, $criterion}"
+    work=$(tr ' ' - <<<"${benchmark//,/}")
+    work=$out/$work-seed$seed
     mkdir -p "$work"
     hold "$work/.lock" "$work"
     half=$((updates / 2))
@@ -80,7 +80,7 @@ end() {
     if [[ -n $test && $name == $test ]]; then translate "$name" test; fi
     score "$name" >"$work/$name/scores"
     python "$repo/scripts/seed_scores.py" add "$out/late_start.csv" "$work/$name/scores" \
-        benchmark="$updates updates$variant" method="$name" seed="$seed"
+        benchmark="$benchmark" method="$name" seed="$seed"
     say "$name: $(paste -s -d , "$work/$name/scores")"
 }
 
