@@ -207,8 +207,9 @@ def test_the_words_have_the_figures_of_the_rows_that_they_name(study):
     assert without_source(text) == []
 
 
-def test_other_readmes_have_the_figures_of_the_rows_that_they_name():
-    text = (REPOSITORY / "README.md").read_text("utf-8")
+@pytest.mark.parametrize("page", ["README.md", "docs/settings.md"])
+def test_other_pages_have_the_figures_of_the_rows_that_they_name(page):
+    text = (REPOSITORY / page).read_text("utf-8")
     about = [block for block in blocks(text) if "examples/ablations" in block]
     assert without_source("\n\n".join(about)) == []
     assert re.findall(FIGURE, "".join(about))
