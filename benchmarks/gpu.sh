@@ -2,6 +2,7 @@
 # Everything that a GPU is needed for, in one command: see --help.
 set -euo pipefail
 
+unset CDPATH # where it is exported, cd prints where it went
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$repository"
 

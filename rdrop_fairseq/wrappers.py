@@ -26,7 +26,7 @@ def with_visible_weights(model: torch.nn.Module) -> Optional[torch.nn.Module]:
     """
     *wrappers, inner = _unwrapped(model)
     hidden = any(
-        _is_sharded(wrapper) or getattr(wrapper, "find_unused_parameters", False) is True
+        _shards(wrapper) or getattr(wrapper, "find_unused_parameters", False) is True
         for wrapper in wrappers
     )
     return None if hidden else inner
@@ -38,13 +38,17 @@ def whole_model(model: torch.nn.Module) -> torch.nn.Module:
     Raises:
         NotImplementedError: the weights are sharded, and only the wrapper can make a pass.
     """
-    *wrappers, inner = _unwrapped(model)
-    if any(map(_is_sharded, wrappers)):
+    if is_sharded(model):
         raise NotImplementedError(
             "AD-DROP needs a pass of the whole model, which --ddp-backend fully_sharded does "
             "not give: train with another backend"
         )
-    return inner
+    return inside_wrappers(model)
+
+
+def is_sharded(model: torch.nn.Module) -> bool:
+    """Whether its weights are spread over the ranks, which then make all passes together."""
+    return any(map(_shards, _unwrapped(model)))
 
 
 def _unwrapped(model: torch.nn.Module) -> list:
@@ -55,5 +59,5 @@ def _unwrapped(model: torch.nn.Module) -> list:
     return found
 
 
-def _is_sharded(wrapper: torch.nn.Module) -> bool:
+def _shards(wrapper: torch.nn.Module) -> bool:
     return type(wrapper).__name__ == SHARDED

@@ -2,6 +2,7 @@
 # Makes .venv in the checkout with everything to run, test and develop the plugin.
 set -eEuo pipefail
 
+unset CDPATH # where it is exported, cd prints where it went
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$repository/.venv
 versions=$repository/fairseq-versions.txt

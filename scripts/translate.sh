@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Translates raw text with a trained model, a line for a line: see --help.
 set -euo pipefail
+unset CDPATH # where it is exported, cd prints where it went
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # missing_in PYTHON: what it lacks of the plugin and the packages that every model needs. Of those

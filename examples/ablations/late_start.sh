@@ -26,7 +26,7 @@ main() {
     option updates N 3400 "computing of a training, in plain updates"
     option seed N 1 "random seed"
     option dropout P '' "of all of them, in place of the quickstart's"
-    option criterion NAME '' "of all of them, in place of R-Drop's; for SimCut with --ends late_start_simcut.txt"
+    option criterion NAME '' "of all of them, in place of R-Drop's; for SimCut with --ends $task_dir/late_start_simcut.txt"
     option ends FILE "$task_dir/late_start.txt" "the table of the ends"
     option test GLOB '' "translate the test set with the finished ends of such a name"
     option out DIR "$repo/runs/late-start" "where everything goes"
@@ -34,6 +34,7 @@ main() {
     [ -n "$data" ] || refuse "name the folder DATA"
     [ $((updates % 20)) = 0 ] || refuse "--updates must be a multiple of 20, not '$updates': the ends begin at twentieths"
     check_out
+    read_ends
     use_installation
     need_program fairseq-train
     keep_memory
@@ -46,10 +47,16 @@ main() {
     hold "$work/.lock" "$work"
     half=$((updates / 2))
     train_plainly
-    local line lines
-    mapfile -t lines < <(sed 's/#.*//; /|/!d; s/|/ /g' "$ends")
+    local line
     # shellcheck disable=SC2086
     for line in "${lines[@]}"; do end $line; done
+}
+
+# Sets $lines, without comments.
+read_ends() {
+    [ -f "$ends" ] || refuse "--ends: there is no file '$ends'"
+    mapfile -t lines < <(sed 's/#.*//; /|/!d; s/|/ /g' "$ends")
+    [ ${#lines[@]} -gt 0 ] || refuse "--ends: '$ends' has no line NAME | START | COST | ARGUMENTS"
 }
 
 # Constant for half of the updates, as in the quickstart; a checkpoint at each twentieth of them.
@@ -86,9 +93,10 @@ end() {
 
 # train FOLDER UPDATES ARGUMENTS...
 train() {
+    [ -e "$1/trained" ] || rm -rf "$1" # it begins anew
     mkdir -p "$1"
-    [ -e "$1/trained" ] || rm -f "$1/settings" # it begins anew
-    keep_settings "$1/settings" "$data ${model[*]} ${optimization[*]} ${*:2}" \
+    keep_settings "$1/settings" \
+        "$data ${model[*]} ${optimization[*]} $label_smoothing x $max_tokens ${*:2}" \
         "remove that folder to train it again, or name another one with --out"
     [ ! -e "$1/trained" ] || return 0
     say "training ${1#"$out/"} until update $2"
@@ -106,6 +114,8 @@ train() {
 # translate END SET
 translate() {
     local output=$work/$1/generate-$2.log
+    [ -e "$output" ] || rm -f "$output.settings"
+    keep_settings "$output.settings" "${search[*]}" "remove $output to translate again"
     [ ! -e "$output" ] || return 0
     supervise fairseq-generate "$data" --user-dir "$repo/rdrop_fairseq" --cpu --gen-subset "$2" \
         --path "$work/$1/checkpoint_last.pt" "${search[@]}" --remove-bpe sentencepiece \

@@ -47,8 +47,13 @@ begin() {
     [ -e "$1/trained" ] || has_checkpoint "$1" || rm -f "$1/settings" "$1/commit"
     keep_settings "$1/settings" "$common $arguments $updates updates$2" \
         "remove that folder to train it again"
-    [ -e "$1/commit" ] || python -c 'from rdrop_tools import manifest; print(manifest.commit())' >"$1/commit"
+    [ -e "$1/commit" ] || note_commit "$1/commit"
     keep_whole_checkpoint "$1"
+}
+
+note_commit() {
+    python -c 'from rdrop_tools import manifest; print(manifest.commit())' >"$1.tmp"
+    mv "$1.tmp" "$1"
 }
 
 # translate RUN DATA

@@ -6,6 +6,7 @@ if [ "${BASH_VERSINFO[0]}${BASH_VERSINFO[1]}" -lt 44 ]; then
     exit 1
 fi
 
+unset CDPATH # where it is exported, cd prints where it went
 program=$(basename "$0")
 task_dir=$(cd "$(dirname "$0")" && pwd) # the folder of the program: translation, summarization, ...
 lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -21,7 +22,7 @@ say() { echo "==> $*"; }
 die() { echo "$program: $*" >&2; exit 1; }
 refuse() { echo "$program: $*; see --help." >&2; exit 2; }
 already_made() { [ -e "$1" ] && say "already there: $1"; }
-calculate() { awk "BEGIN { print $1 }"; }
+calculate() { LC_ALL=C awk "BEGIN { print $1 }"; } # with a decimal point in every language
 count_cores() { python -c 'from rdrop_tools.parallel import CORES; print(CORES)'; }
 
 # Uses the installation of scripts/install.sh, unless a virtual environment is active.
@@ -32,6 +33,15 @@ use_installation() {
 need_program() {
     command -v "$1" >/dev/null ||
         die "$1 is not installed here: run bash $repo/scripts/install.sh first"
+}
+
+# dated_by_its_start FILE COMMAND...: the command makes FILE, which gets the time at which it began. So it is
+# older than what was made meanwhile.
+dated_by_its_start() {
+    local begun
+    begun=$(date +%s.%N)
+    "${@:2}" || return
+    touch -d "@$begun" "$1"
 }
 
 # keep_settings FILE SETTINGS ADVICE: notes the settings, or refuses others than were noted.

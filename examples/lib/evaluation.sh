@@ -29,8 +29,12 @@ evaluate_run() {
         precision=fp32
         choose_device
         say "evaluating $run on $subset"
-        evaluate "$log.tmp" || die "the evaluation stopped, the lines above say why"
+        dated_by_its_start "$log.tmp" evaluate "$log.tmp" || die "the evaluation stopped, the lines above say why"
         mv "$log.tmp" "$log"
+    fi
+    if [ ! -w "$out/$run" ]; then
+        scores "$log"
+        return
     fi
     scores "$log" >"$out/$run/$subset.scores.tmp"
     mv "$out/$run/$subset.scores.tmp" "$out/$run/$subset.scores"

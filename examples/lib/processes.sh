@@ -39,8 +39,9 @@ share_batches() {
     fi
 }
 
-# launch ARGUMENTS: fairseq-train itself, or under torchrun in as many processes. fairseq is told
-# its rank explicitly, since on a CPU it would otherwise train once in each process.
+# launch DATA ARGUMENTS: fairseq-train itself, or under torchrun in as many processes. fairseq is told
+# its rank explicitly, since on a CPU it would otherwise train once in each process. The backends come first,
+# so that the user's own arguments win.
 launch() {
     if [ "$all_processes" = 1 ]; then
         supervise fairseq-train "$@" --distributed-world-size 1
@@ -53,7 +54,7 @@ launch() {
     supervise torchrun --nnodes "$nodes" --node-rank "$node_rank" --nproc-per-node "$processes" \
         "${meeting[@]}" --no-python \
         bash -c 'exec fairseq-train "$@" --distributed-world-size "$WORLD_SIZE" \
-            --distributed-rank "$RANK" --device-id "$LOCAL_RANK"' fairseq-train "$@" \
-        --distributed-init-method env:// --distributed-no-spawn \
-        --distributed-backend "$backend" --ddp-backend legacy_ddp
+            --distributed-rank "$RANK" --device-id "$LOCAL_RANK"' fairseq-train \
+        "$1" --distributed-backend "$backend" --ddp-backend legacy_ddp "${@:2}" \
+        --distributed-init-method env:// --distributed-no-spawn
 }

@@ -14,6 +14,11 @@ check_name() {
     esac
 }
 
+check_alpha() {
+    [ -z "$baseline" ] || [ -z "$alpha" ] ||
+        refuse "--alpha is the weight of the KL, which --baseline does not have"
+}
+
 # train_run DATA WHAT ARGUMENTS...: trains $run, unless it is finished, on the binarized DATA. WHAT names the
 # data in its settings; the arguments of fairseq-train are those that the benchmarks do not share.
 train_run() {
@@ -35,7 +40,8 @@ train_run() {
     say "trained: $run"
 }
 
-# begin_run WHAT: opens the folder $run; refuses other settings than it was begun with, max_updates aside.
+# begin_run WHAT: opens the folder $run; refuses other settings than it was begun with. max_updates is not one of
+# them, unless the learning rate or the beginning of R-Drop depends on it.
 begin_run() {
     settings="$1 ${criterion[*]} ${model[*]} ${optimization[*]} --seed $seed $precision"
     settings+=" $max_tokens x $update_freq ${extra[*]}"

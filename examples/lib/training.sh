@@ -21,11 +21,12 @@ declare_options() {
 
 method_options() {
     flag baseline "train without R-Drop, everything else equal"
-    option alpha X "${rdrop_alpha-}" "weight of the KL"
+    option alpha X '' "weight of the KL${rdrop_alpha:+ ($rdrop_alpha)}"
 }
 
 train_benchmark() {
     check_name
+    check_alpha
     [ -e "$out/binarized" ] || die "there is no $out/binarized: run prepare.sh first"
     need_program fairseq-train
 
@@ -44,6 +45,7 @@ choose_criterion() {
         method=baseline
         criterion=("${plain_criterion[@]}")
     else
+        alpha=${alpha:-$rdrop_alpha}
         method=rdrop-alpha$alpha
         criterion=("${rdrop_criterion[@]}" --reg-alpha "$alpha")
     fi

@@ -6,4 +6,5 @@ set -euo pipefail
 . "$lib/training.sh"
 
 read_arguments "$@"
+if [[ " ${optimization[*]} " = *' polynomial_decay '* ]]; then optimization+=(--total-num-update "$max_updates"); fi
 train_benchmark

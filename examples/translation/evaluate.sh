@@ -56,6 +56,10 @@ main() {
         translate_exported
     fi
     local scores=${log%.log}.scores # for the model card
+    if [ ! -w "$out/$run" ]; then
+        print_scores
+        return
+    fi
     print_scores | tee "$scores.tmp"
     mv "$scores.tmp" "$scores"
 }
@@ -87,10 +91,12 @@ choose_checkpoint() {
     [ "$checkpoint" != best ] || what_to_do="continue its training with train.sh, or give --average"
     checkpoint_file=$out/$run/checkpoint_$checkpoint.pt
     if [ -n "$average" ] && [ ! "$checkpoint_file" -nt "$out/$run/checkpoint_last.pt" ]; then
-        supervise python "$repo/scripts/average_checkpoints.py" --dir "$out/$run" \
+        dated_by_its_start "$checkpoint_file" \
+            supervise python "$repo/scripts/average_checkpoints.py" --dir "$out/$run" \
             --last "$average" "${averaged[@]}" --out "$checkpoint_file"
     elif [ -n "$ema" ] && [ ! "$checkpoint_file" -nt "$out/$run/checkpoint_best.pt" ]; then
-        supervise python "$repo/scripts/average_checkpoints.py" \
+        dated_by_its_start "$checkpoint_file" \
+            supervise python "$repo/scripts/average_checkpoints.py" \
             --inputs "$out/$run/checkpoint_best.pt" --ema --out "$checkpoint_file"
     fi
     need_checkpoint "$checkpoint_file" "$what_to_do"
@@ -100,7 +106,8 @@ translate() {
     precision=fp32
     choose_device
     say "translating"
-    supervise fairseq-generate "$out/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
+    dated_by_its_start "$log.tmp" \
+        supervise fairseq-generate "$out/binarized" --user-dir "$repo/rdrop_fairseq" --task translation \
         --source-lang "$source" --target-lang "$target" --gen-subset "$subset" --path "$checkpoint_file" \
         --beam "$beam" --lenpen "$lenpen" --remove-bpe "$(joining_of_subwords)" \
         --max-tokens 4096 "${precision_flags[@]}" >"$log.tmp" ||
@@ -112,11 +119,13 @@ translate_exported() {
     if [ ! "$exported" -nt "$checkpoint_file" ]; then
         say "exporting to $exported"
         rm -rf "$exported"
-        supervise python "$repo/scripts/export_ctranslate2.py" "$out/$run" \
+        dated_by_its_start "$exported" \
+            supervise python "$repo/scripts/export_ctranslate2.py" "$out/$run" \
             --checkpoint "${checkpoint_file##*/}" --out "$exported"
     fi
     say "translating with $engine"
-    supervise bash "$repo/scripts/translate.sh" "$exported" --prepared \
+    dated_by_its_start "$log.tmp" \
+        supervise bash "$repo/scripts/translate.sh" "$exported" --prepared \
         --beam "$beam" --lenpen "$lenpen" \
         --input "$out/subwords/$subset.$source" ${cpu:+--cpu} >"$log.tmp"
     mv "$log.tmp" "$log"

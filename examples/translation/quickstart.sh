@@ -13,6 +13,7 @@ set -euo pipefail
 . "$task_dir/quickstart/settings.sh"
 
 log=/dev/null # until it is known where everything goes
+begin_anew="remove that folder, or name another one with --out"
 
 usage() {
     cat <<END
@@ -127,6 +128,8 @@ corpus_program() {
 }
 
 make_corpus() {
+    [ -e "$work/corpus" ] || rm -f "$work/settings"
+    keep_settings "$work/settings" "${corpus_pairs:-all} pairs, $bpe_size subwords" "$begin_anew"
     already_made "$work/corpus" ||
         shown corpus_program --out "$work/corpus" ${corpus_pairs:+--limit "$corpus_pairs"}
     already_made "$work/subwords" ||
@@ -151,7 +154,8 @@ train_start() {
     mkdir -p "$folder"
     keep_whole_checkpoint "$folder"
     # without a checkpoint it begins anew
-    [ -e "$folder/checkpoint_last.pt" ] || rm -f "$folder"/{train.log,constant_updates,updates}
+    [ -e "$folder/checkpoint_last.pt" ] || rm -f "$folder"/{settings,train.log,constant_updates,updates}
+    keep_settings "$folder/settings" "$(training_settings)" "$begin_anew"
     if [ ! -e "$folder/constant_updates" ]; then
         say "plainly, at a constant learning rate until minute $(calculate "$minutes * $constant_share")"
         fairseq_train "$folder" "$constant_share" --reg-alpha 0 \
@@ -175,8 +179,10 @@ train_start() {
 train_end() {
     local folder start last rate
     folder=$(folder_of "$1")
+    mkdir -p "$folder"
+    has_checkpoint "$folder" || [ -e "$folder/model.pt" ] || rm -f "$folder/settings"
+    keep_settings "$folder/settings" "$(training_settings) alpha $2 cost $3" "$begin_anew"
     if ! already_made "$folder/model.pt"; then
-        mkdir -p "$folder"
         keep_whole_checkpoint "$folder"
         [ -e "$folder/checkpoint_last.pt" ] || copy_start "$folder"
         start=$(cat "$(folder_of start)/updates")
@@ -188,6 +194,12 @@ train_end() {
         mv "$folder/checkpoint_last.pt" "$folder/model.pt" # the loss is no judge of the best by BLEU
     fi
     rm -f "$folder"/checkpoint*.pt
+}
+
+# What a finished training must have had, to be taken for one of these settings.
+training_settings() {
+    echo "${model[*]} ${optimization[*]} $label_smoothing x $max_tokens" \
+        "warmup $warmup_updates constant $constant_share plain $plain_share"
 }
 
 # copy_start FOLDER: the checkpoint comes last, as it is what says that all is there.
@@ -235,6 +247,8 @@ fairseq_train() {
 translate() {
     local folder
     folder=$(folder_of "$1")
+    [ -e "$folder/generate.log" ] || rm -f "$folder/generate.settings"
+    keep_settings "$folder/generate.settings" "${search[*]}" "remove $folder/generate.log to translate again"
     already_made "$folder/generate.log" && return
     supervise fairseq-generate "$work/binarized" --user-dir "$repo/rdrop_fairseq" \
         --source-lang en --target-lang "$lang" --path "$folder/model.pt" \
@@ -251,7 +265,8 @@ print_scores() {
         say "translated with ${search[*]}"
         shown python "$repo/scripts/score_bleu.py" --sys "$folder/generate.log" \
             --ref "$reference" --tokenize "$(tokenizer)"
-    } | tee "$folder/generate.scores" # for the model card
+    } | tee "$folder/generate.scores.tmp"
+    mv "$folder/generate.scores.tmp" "$folder/generate.scores" # for the model card
     [ -z "$compare" ] || shown python "$repo/scripts/compare.py" --ref "$reference" \
         --tokenize "$(tokenizer)" "plain label smoothing=$(folder_of plain)/generate.log" \
         "R-Drop=$folder/generate.log"

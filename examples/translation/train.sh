@@ -30,6 +30,7 @@ declare_options() {
 main() {
     read_arguments "$@"
     check_name
+    check_alpha
     check_choices
     check_machines
     choose_data
@@ -57,8 +58,6 @@ check_choices() {
     [ -z "$baseline" ] || [ -z "$simcut" ] || refuse "give --baseline or --simcut, not both"
     [ -z "$baseline" ] || [ "$schedule" = paper ] ||
         refuse "--schedule $schedule says when there is a KL, which --baseline does not have"
-    [ -z "$baseline" ] || [ -z "$alpha" ] ||
-        refuse "--alpha is the weight of the KL, which --baseline does not have"
     [ -z "$reverse" ] || [ -z "$bidirectional" ] || refuse "give --reverse or --bidirectional, not both"
     [ -z "$from" ] || [ "$from" != "$name" ] || refuse "--from must be another run than --name, $name"
     [[ -z "$ema" || $ema =~ ^0?\.[0-9]*[1-9][0-9]*$ ]] ||

@@ -9,6 +9,7 @@ from rdrop_fairseq.noise import has_noise_per_pass
 from rdrop_fairseq.transfer import to_device
 from rdrop_fairseq.views.cutoff import cut_tokens
 from rdrop_fairseq.views.repeat import Group, RepeatedViews, repeat_sample
+from rdrop_fairseq.wrappers import is_sharded
 
 
 class TwoPasses(RepeatedViews):
@@ -40,6 +41,11 @@ class TwoPasses(RepeatedViews):
             raise NotImplementedError(
                 f"{self.option} does not go with --checkpoint-activations, which computes "
                 "both passes again as if they were the first: train without one of them"
+            )
+        if share < 1 and is_sharded(model):
+            raise NotImplementedError(
+                f"{self.option} does not go with --rdrop-share and --ddp-backend fully_sharded, "
+                "where all ranks must make the same passes: train without one of them"
             )
         if share < 1 and any(isinstance(module, torch.nn.RNNBase) for module in model.modules()):
             raise NotImplementedError(

@@ -5,8 +5,7 @@ from statistics import mean, stdev
 
 from rdrop_fairseq.options import REG_ALPHA
 from rdrop_tools.ablations.plan import NOTHING, PLAIN, RDROP, baselines, computing
-from rdrop_tools.ablations.report import gains_of
-from rdrop_tools.ablations.results import LOG
+from rdrop_tools.ablations.results import LOG, gains_of
 from rdrop_tools.plotting import COLOURS, STYLE, pyplot, save
 from rdrop_tools.runs.plot import draw
 

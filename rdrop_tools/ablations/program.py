@@ -62,7 +62,7 @@ def report(args, plan):
     results = current_results(args, plan)
     keep_outputs(results, args.out)
     write_significance(args.out / "significance.csv", plan, results, args.out)
-    print(made_tables(args, plan))
+    print(made_tables(args, plan, results))
     print(progress(plan, results, args.seeds))
     print(*draw_all(plan, results, args.out), sep="\n")
 
@@ -72,15 +72,15 @@ def readme(args, plan):
     path = args.out / "README.md"
     if not (args.out / "results.csv").exists():
         raise ValueError(f"{args.out} has no results.csv, of which the tables of {path} are made.")
-    text = with_tables(path, made_tables(args, plan))
+    text = with_tables(path, made_tables(args, plan, current_results(args, plan)))
     with atomic_file(path) as made:
         made.write_text(text, encoding="utf-8")
 
 
-def made_tables(args, plan):
-    """Return the tables of all results so far."""
+def made_tables(args, plan, results):
+    """Return the tables of the results."""
     significance = read_significance(args.out / "significance.csv")
-    return tables(plan, current_results(args, plan), significance)
+    return tables(plan, results, significance)
 
 
 def current_results(args, plan):

@@ -5,13 +5,13 @@ from statistics import mean
 
 from rdrop_tools.ablations.plan import (
     COMPARISONS,
-    PLAIN,
     baselines,
     computing,
     trainings,
     updates_of,
 )
-from rdrop_tools.ablations.results import is_done
+from rdrop_tools.ablations.results import gains_of, is_done
+from rdrop_tools.ablations.significance import is_of
 from rdrop_tools.runs.seed_scores import mean_and_spread
 
 COLUMNS = (
@@ -76,19 +76,8 @@ def _gain(own, results, baseline, p_values):
     if not gains:
         return ""
     known = p_values.get((own[0]["row"], baseline))
-    p_value = f", {known['p_value']}" if known and _is_of(known, gains) else ""
+    p_value = f", {known['p_value']}" if known and is_of(known, gains) else ""
     return f"{mean_and_spread(gains, sign='+')}{p_value}"
-
-
-def _is_of(known, gains):
-    """Whether a comparison is of these gains: as many, with their mean. Each figure is rounded."""
-    return known["seeds"] == str(len(gains)) and abs(float(known["gain"]) - mean(gains)) < 0.02
-
-
-def gains_of(own, results, baseline=PLAIN):
-    """Return what the trainings of a row gain in test BLEU on a baseline's with their seeds."""
-    scores = {row["seed"]: float(row["test_bleu"]) for row in results if row["row"] == baseline}
-    return [float(row["test_bleu"]) - scores[row["seed"]] for row in own if row["seed"] in scores]
 
 
 def progress(plan, results, seeds):

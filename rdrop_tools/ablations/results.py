@@ -3,7 +3,7 @@
 from sacrebleu.metrics import BLEU
 
 from rdrop_tools import manifest
-from rdrop_tools.ablations.plan import NOTHING, pairs_of
+from rdrop_tools.ablations.plan import NOTHING, PLAIN, pairs_of
 from rdrop_tools.runs.log import read_entries, training_seconds
 from rdrop_tools.scores_csv import put_csv, read_csv
 from rdrop_tools.scoring.output import read_references, read_system
@@ -54,6 +54,15 @@ def of_plan(results, trainings):
     wanted = {(*key_of(one), str(one.updates), one.settings) for one in trainings}
     fields = (*TRAINING, "updates", "settings")
     return [row for row in results if tuple(row[field] for field in fields) in wanted]
+
+
+def gains_of(own, results, baseline=PLAIN):
+    """Return what the trainings of a row gain in test BLEU on a baseline's with their seeds.
+
+    All results are of one corpus.
+    """
+    scores = {row["seed"]: float(row["test_bleu"]) for row in results if row["row"] == baseline}
+    return [float(row["test_bleu"]) - scores[row["seed"]] for row in own if row["seed"] in scores]
 
 
 def add_result(path, training, folder, common):

@@ -6,7 +6,7 @@ from sacrebleu.metrics import BLEU
 
 from rdrop_tools.ablations.outputs import REFERENCES, kept_outputs
 from rdrop_tools.ablations.plan import baselines
-from rdrop_tools.ablations.results import bleu_of
+from rdrop_tools.ablations.results import bleu_of, gains_of
 from rdrop_tools.scores_csv import put_csv, read_csv
 from rdrop_tools.scoring.comparison import compare
 from rdrop_tools.scoring.output import read_lines, read_system
@@ -45,7 +45,7 @@ def read_significance(path):
 def write_significance(path, plan, results, folder):
     """Compare each row of each corpus with its baselines, over the seeds whose outputs were kept.
 
-    A comparison of more seeds, whose outputs are on another machine, stays.
+    A comparison of all seeds that the results have stays, where some outputs were not kept.
     """
     outputs = kept_outputs(results, folder)
     compared = [
@@ -56,12 +56,20 @@ def write_significance(path, plan, results, folder):
         if (both := (of_rows[baseline], of_rows[row.name]))[0].keys() & both[1].keys()
     ]
     known = {tuple(row[field] for field in COMPARED): row for row in read_significance(path)}
-    put_csv(path, FIELDS, COMPARED, [row for row in compared if not _has_more_seeds(known, row)])
+    put_csv(path, FIELDS, COMPARED, [row for row in compared if not _is_known(row, known, results)])
 
 
-def _has_more_seeds(known, row):
+def _is_known(row, known, results):
+    """Whether there is a comparison of all the results of a row, and so perhaps of more seeds."""
     other = known.get(tuple(row[field] for field in COMPARED))
-    return other is not None and int(other["seeds"]) > row["seeds"]
+    results = [result for result in results if result["corpus"] == row["corpus"]]
+    own = [result for result in results if result["row"] == row["row"]]
+    return other is not None and is_of(other, gains_of(own, results, row["baseline"]))
+
+
+def is_of(known, gains):
+    """Whether a row of the CSV is of these gains: as many, with their mean. Both are rounded."""
+    return known["seeds"] == str(len(gains)) and abs(float(known["gain"]) - mean(gains)) < 0.02
 
 
 def comparison(corpus, baseline, other):

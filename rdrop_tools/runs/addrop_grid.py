@@ -1,7 +1,7 @@
 """Draw a heat map of AD-DROP's p and q from finished trainings, as in its paper, to a picture.
 
-The runs are folders whose names end in pP-qQ-seedN, each with a train.log. A cell is the best
-validation value of each run, the mean over the seeds.
+The runs are folders of train.sh whose names end in pP-qQ-seedN. A cell is the best validation value
+of each run that is finished, the mean over the seeds.
 """
 
 import argparse
@@ -18,20 +18,23 @@ NAME = re.compile(r"p(\d\.\d+)-q(\d\.\d+)-seed\d+$")
 
 
 def read_grid(folder, metric: str) -> dict:
-    """``{(p, q): [the highest value of a run, ...]}`` of the runs in a folder.
+    """``{(p, q): [the highest value of a run, ...]}`` of the finished runs in a folder.
 
     Raises:
-        ValueError: there is no run of such a name, or one without that metric.
+        ValueError: no run of such a name is finished, or one has no such metric.
     """
     grid = defaultdict(list)
     for run in sorted(Path(folder).iterdir()):
-        if found := NAME.search(run.name):
+        found = NAME.search(run.name)
+        if found and (run / "finished").exists():  # which train.sh writes
             values = [e[metric] for e in read_entries(run / "train.log", "valid") if metric in e]
             if not values:
                 raise ValueError(f"{run / 'train.log'} has no validation with {metric}")
             grid[float(found[1]), float(found[2])].append(max(values))
     if not grid:
-        raise ValueError(f"{folder} has no run whose name ends in p0.1-q0.1-seed1 or the like")
+        raise ValueError(
+            f"{folder} has no finished run whose name ends in p0.1-q0.1-seed1 or the like"
+        )
     return dict(grid)
 
 

@@ -78,6 +78,27 @@ def test_a_number_of_updates_without_twentieths_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("text", [None, "# no end\n"])
+def test_a_table_without_ends_is_refused_before_the_training(tmp_path, text):
+    if text is not None:
+        (tmp_path / "ends.txt").write_text(text)
+    words = ("bash", PROGRAM, "data", "--out", tmp_path / "out", "--ends", tmp_path / "ends.txt")
+    refused = run(*words, check=False)
+    assert refused.returncode == 2
+    assert "late_start.sh: --ends: " in refused.stdout and "ends.txt'" in refused.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_was_not_finished_begins_anew(finished):
+    out, command = finished
+    late = out / "60-updates-seed1" / "late"
+    (late / "trained").unlink()
+    (late / "of before").touch()
+    (late / "settings").write_text("others")
+    run(*command)
+    assert (late / "trained").exists() and not (late / "of before").exists()
+
+
 def test_a_start_without_a_checkpoint_is_refused(finished):
     out, command = finished
     ends = out.parent / "between.txt"

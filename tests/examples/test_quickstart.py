@@ -97,6 +97,30 @@ def test_a_second_run_makes_nothing_again(checkout):
     ]
 
 
+@pytest.mark.parametrize(
+    ("setting", "folder"),
+    [
+        (("rdrop_alpha=1 ", "rdrop_alpha=0.5 "), "rdrop-12min"),
+        (("--dropout 0.1", "--dropout 0.2"), "start-12min"),
+        (("--beam 5", "--beam 4"), "rdrop-12min"),
+        (("bpe_size=4000", "bpe_size=3000"), ""),
+    ],
+)
+def test_what_was_made_with_other_settings_is_refused(checkout, setting, folder):
+    checkout.run()
+    path = checkout.folder / QUICKSTART.parent / "quickstart" / "settings.sh"
+    before = path.read_text()
+    assert before.count(setting[0]) == 1
+    path.write_text(before.replace(*setting))
+    status, output, calls = checkout.run()
+    assert status == 1
+    where = (checkout.work / folder).resolve()
+    assert f"{where} was begun with other settings (" in output
+    assert "fairseq-train" not in programs(calls)
+    path.write_text(before)
+    assert checkout.run()[0] == 0
+
+
 def given(training, option):
     """The last value of an option counts."""
     return re.findall(rf"--{option} (\S+)", training)[-1]

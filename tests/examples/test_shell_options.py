@@ -1,11 +1,12 @@
 """The option parser of the shell scripts, by a little program that declares some of each kind."""
 
+import os
 import re
 import subprocess
 
 import pytest
 from helpers import launch
-from helpers.constants import EXAMPLES
+from helpers.constants import EXAMPLES, REPOSITORY
 
 PROGRAM = f"""#!/usr/bin/env bash
 set -euo pipefail
@@ -29,6 +30,23 @@ DEFAULTS = {
     **{"seed": "1", "alpha": "0.5", "subset": "test", "out_dir": "", "name": "none"},
     **{"cpu": "", "run": "", "extra": []},
 }
+
+
+def test_numbers_have_a_point_in_every_language(tmp_path):
+    awk = tmp_path / "awk"  # stands for one that writes a comma where the language does
+    awk.write_text('#!/bin/sh\n[ "$LC_ALL" = C ] && echo 0.5 || echo 0,5\n')
+    awk.chmod(0o755)
+    library = EXAMPLES.parent / "lib" / "common.sh"
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "LC_ALL": "de_DE.UTF-8"}
+    said = launch.run("bash", "-c", f". {library}; calculate 1/2", env=environment).stdout
+    assert said.splitlines()[-1] == "0.5"
+
+
+def test_a_program_is_found_where_cd_prints_where_it_goes(tmp_path):
+    words = ("examples/translation/train.sh", "iwslt14_de_en", "--help")
+    environment = {**os.environ, "CDPATH": "."}
+    said = launch.run("bash", *words, cwd=REPOSITORY, env=environment).stdout
+    assert said.startswith("Usage: bash examples/translation/train.sh iwslt14_de_en")
 
 
 @pytest.fixture

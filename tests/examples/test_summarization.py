@@ -110,6 +110,35 @@ def test_the_baseline_differs_in_the_criterion_alone(task):
     ]
 
 
+def test_the_learning_rate_of_bart_falls_until_the_last_update(task):
+    for words, last in (((), "20000"), (("--max-updates", "7"), "7")):
+        given = task.noted_training("cnn_dailymail", "--cpu", "--name", f"to-{last}", *words)
+        assert given.count("--total-num-update") == 1
+        for option in ("--total-num-update", "--max-update"):
+            assert given[given.index(option) + 1] == last
+
+
+def test_a_baseline_with_an_alpha_is_refused(task):
+    (task.out / "binarized").mkdir(parents=True)
+    status, said = task.run("train.sh", "headlines", "--cpu", "--baseline", "--alpha", "9")
+    assert status == 2
+    assert "--alpha is the weight of the KL, which --baseline does not have" in said
+
+
+def test_scores_of_a_model_that_was_replaced_meanwhile_are_not_taken(task):
+    run = task.out / "run"
+    whole_checkpoint(run)
+    (task.out / "subwords" / "tokenized").mkdir(parents=True)
+    (task.out / "subwords" / "tokenized" / "test.title").write_text("Turn on\n")
+    save = f"[ -e calls ] || touch {run}/checkpoint_best.pt"
+    line = r'printf "H-0\t-1\t▁Turn\nD-0\t-1\tTurn\n"'
+    task.stand_in("fairseq-generate", save, "echo again >>calls", line)
+    for calls in (1, 2, 2):
+        status, said = task.run("evaluate.sh", "headlines", "run", "--cpu")
+        assert status == 0, said
+        assert (task.programs / "calls").read_text().count("again") == calls
+
+
 def test_a_run_without_a_name_is_called_by_its_method(task):
     for words, name in (((), "rdrop-alpha0.7-seed1"), (("--baseline",), "baseline-seed1")):
         given = task.noted_training("headlines", "--cpu", *words)

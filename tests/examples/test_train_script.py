@@ -187,6 +187,16 @@ def test_a_baseline_with_an_alpha_is_refused(train):
     assert "--alpha is the weight of the KL, which --baseline does not have" in said
 
 
+def test_arguments_of_the_user_count_in_several_processes_too(train, tmp_path):
+    torchrun = tmp_path / "programs" / "torchrun"
+    torchrun.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path / "of_torchrun"}\n')
+    torchrun.chmod(0o755)
+    train("iwslt14_de_en", "--processes", "2", "--", "--ddp-backend", "pytorch_ddp", gpus=2)
+    given = (tmp_path / "of_torchrun").read_text().splitlines()
+    backends = [value for word, value in zip(given, given[1:]) if word == "--ddp-backend"]
+    assert backends == ["legacy_ddp", "pytorch_ddp"]
+
+
 def test_simcut_differs_from_rdrop_in_criterion_and_alpha(train):
     rdrop, simcut = train("iwslt14_de_en")[2], train("iwslt14_de_en", "--simcut")[2]
     swapped = {"simcut_label_smoothed_cross_entropy": "rdrop_label_smoothed_cross_entropy"}

@@ -34,9 +34,8 @@ optimization=(
     --weight-decay 0.01
     --clip-norm 0.1
     --lr 3e-5
-    --lr-scheduler polynomial_decay
+    --lr-scheduler polynomial_decay # to zero at the last of max_updates
     --warmup-updates 500
-    --total-num-update 20000
 )
 plain_criterion=(--criterion label_smoothed_cross_entropy --label-smoothing 0.1)
 rdrop_criterion=(--criterion rdrop_label_smoothed_cross_entropy --label-smoothing 0.1)

@@ -80,6 +80,25 @@ def test_every_model_trains_with_two_rates(built, corpus, name, share):
         assert loss.isfinite() and log["kl_loss"] > 0
 
 
+@pytest.mark.parametrize("share", [0.5, 1])
+def test_sharded_ranks_must_make_equally_many_passes(transformer, share):
+    class FullyShardedDataParallel(torch.nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+        def forward(self, *args, **kwargs):
+            return self.module(*args, **kwargs)
+
+    setup = transformer("--rdrop-second-dropout=0.2", f"--rdrop-share={share}")
+    sharded = FullyShardedDataParallel(setup.model).train()
+    if share == 1:
+        assert setup.criterion(sharded, setup.sample)[0].isfinite()
+    else:
+        with pytest.raises(NotImplementedError, match="--rdrop-share and --ddp-backend fully_sh"):
+            setup.criterion(sharded, setup.sample)
+
+
 def test_layers_that_are_computed_again_are_refused(transformer):
     setup = transformer("--rdrop-second-dropout=0.2", "--checkpoint-activations")
     with pytest.raises(NotImplementedError, match="does not go with --checkpoint-activations"):

@@ -11,6 +11,7 @@ from rdrop_tools.ablations.outputs import keep_outputs, kept_outputs
 from rdrop_tools.ablations.plan import Plan, Row, Training
 from rdrop_tools.ablations.results import (
     FIELDS,
+    OUTPUT,
     add_result,
     best_validation,
     check_common,
@@ -200,18 +201,24 @@ def test_the_same_outputs_several_times_are_no_more_evidence(tmp_path):
     assert (once["gain"], once["p_value"]) == (thrice["gain"], thrice["p_value"])
 
 
-def test_a_comparison_of_more_seeds_stays(tmp_path):
-    plain, rdrop = training(), training("rdrop")
-    for one in (plain, rdrop):
+@pytest.mark.parametrize(
+    ("known", "stays"), [("2,+0.00,0.0300", True), ("2,+0.50,0.0300", False), ("3,+0.00,1", False)]
+)
+def test_a_comparison_of_all_results_stays_where_outputs_are_gone(tmp_path, known, stays):
+    both = [training(), training("rdrop")]
+    for one in (one._replace(seed=seed) for one in both for seed in (1, 2)):
         finish(tmp_path, one, REFERENCES)
         add_result(tmp_path / "results.csv", one, tmp_path, "")
+        if one.seed == 2:
+            (tmp_path / one.folder / OUTPUT).unlink()
     path = tmp_path / "significance.csv"
-    known = "multi30k-9,rdrop,plain,2,+0.50,0.0300"
+    known = f"multi30k-9,rdrop,plain,{known}"
     path.write_text(f"corpus,row,baseline,seeds,gain,p_value\n{known}\n")
     results = read_results(tmp_path / "results.csv")
     keep_outputs(results, tmp_path)
-    write_significance(path, Plan(40, 0.9, [plain.row, rdrop.row]), results, tmp_path)
-    assert path.read_text().splitlines()[1:] == [known]
+    write_significance(path, Plan(40, 0.9, [one.row for one in both]), results, tmp_path)
+    new = "multi30k-9,rdrop,plain,1,+0.00,1.0000"
+    assert path.read_text().splitlines()[1:] == [known if stays else new]
 
 
 def test_outputs_are_kept_as_text_and_stay_without_the_folders_of_the_trainings(tmp_path):

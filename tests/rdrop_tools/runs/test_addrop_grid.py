@@ -7,13 +7,15 @@ import pytest
 from rdrop_tools.runs import addrop_grid as program
 
 
-def run(folder, name, *accuracies):
+def run(folder, name, *accuracies, finished=True):
     lines = [
         json.dumps({"epoch": n, "valid_accuracy": str(value), "valid_num_updates": str(10 * n)})
         for n, value in enumerate(accuracies, 1)
     ]
     (folder / name).mkdir()
     (folder / name / "train.log").write_text("".join(f"{line}\n" for line in lines))
+    if finished:
+        (folder / name / "finished").touch()
 
 
 @pytest.fixture
@@ -24,6 +26,7 @@ def runs(tmp_path):
     run(folder, "train-300-p0.1-q0.3-seed2", 70, 62)
     run(folder, "train-300-p0.9-q0.3-seed1", 40)
     run(folder, "train-300-plain-seed1", 99)
+    run(folder, "train-300-p0.9-q0.3-seed2", finished=False)
     return folder
 
 
@@ -44,7 +47,10 @@ def test_the_picture_says_the_means(runs, tmp_path):
 
 @pytest.mark.parametrize(
     ("metric", "folder", "message"),
-    [("bleu", "runs", "has no validation with bleu"), ("accuracy", ".", "has no run whose name")],
+    [
+        ("bleu", "runs", "has no validation with bleu"),
+        ("accuracy", ".", "has no finished run whose name"),
+    ],
 )
 def test_what_is_missing_is_said_in_a_sentence(runs, tmp_path, metric, folder, message):
     with pytest.raises(SystemExit, match=message):
