@@ -7,6 +7,7 @@ from pathlib import Path
 # Not more digits than any test set needs: int() refuses thousands of them
 SENTENCE_LINE = re.compile(r"([SHDT])-(\d{1,18})\t(.*)")
 TEST_SET_SIZE = re.compile(r" (\d{1,18}) examples$")
+PIECE = "\u2581"  # with which SentencePiece begins a word
 LAST_LINE = re.compile(r"[^\t]*?Generate \S+ with beam=\d+: ")  # not a sentence: these have tabs
 
 
@@ -85,7 +86,10 @@ def read_system(path, count):
 
 def _hypotheses(sentences, path):
     if not sentences["D"]:
-        return {number: join_subwords(text) for number, text in sentences["H"].items()}
+        return {
+            number: join_subwords(text, "sentencepiece" if PIECE in text else "subword-nmt")
+            for number, text in sentences["H"].items()
+        }
     _refuse_subwords(sentences["D"], f"{path} has subwords: fairseq-generate needs --remove-bpe.")
     return sentences["D"]
 
@@ -133,15 +137,18 @@ def _references(path):
     return [references[number] for number in range(count)]
 
 
-def join_subwords(text):
-    """Return text without the marks of SentencePiece or subword-nmt, as `--remove-bpe` does it."""
-    if "\u2581" in text:
-        return text.replace(" ", "").replace("\u2581", " ").strip()
+def join_subwords(text, method):
+    """Return text without the marks of its subword method, as fairseq's `post_process` does it.
+
+    The method is sentencepiece or subword-nmt, as in `prepare.sh --subword`.
+    """
+    if method == "sentencepiece":
+        return text.replace(" ", "").replace(PIECE, " ").strip()
     return f"{text} ".replace("@@ ", "").rstrip()
 
 
 def _refuse_subwords(sentences, reason):
-    if any("\u2581" in text or "@@ " in f"{text} " for text in sentences.values()):
+    if any(PIECE in text or "@@ " in f"{text} " for text in sentences.values()):
         raise ScoringError(reason)
 
 

@@ -5,7 +5,7 @@ from rdrop_tools.corpus.bpe import encoder
 from rdrop_tools.corpus.cleaning import Limits
 from rdrop_tools.corpus.prepare import Settings, tokenized
 from rdrop_tools.scoring.detokenization import detokenizer
-from rdrop_tools.scoring.output import ScoringError
+from rdrop_tools.scoring.output import ScoringError, join_subwords
 from rdrop_tools.translation.folder import TranslationError
 
 SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
@@ -36,9 +36,7 @@ class Preparation:
 
     def join(self, subwords):
         """Return the tokens that subwords make, separated by spaces."""
-        if self._method == "sentencepiece":
-            return "".join(subwords).replace("\u2581", " ").strip()
-        return f"{' '.join(subwords)} ".replace("@@ ", "").rstrip()
+        return join_subwords(" ".join(subwords), self._method)
 
     def restore(self, subwords):
         """Return subwords as text to read."""
