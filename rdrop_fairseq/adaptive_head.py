@@ -40,7 +40,7 @@ class AdaptiveHead(Head):
 
     def fits(self, model: torch.nn.Module) -> bool:
         """Whether this is still the head of the model."""
-        return adaptive_softmax(model) is self.softmax
+        return found_softmax(with_visible_weights(model)) is self.softmax
 
     def output(self, model: torch.nn.Module, net_output: tuple) -> Tensor:
         """``(rows, T, H_0 + H_1 + ...)``, what the head and each tail are given, side by side.
@@ -81,6 +81,11 @@ def head_weight(head: torch.nn.Module) -> Tensor:
     return torch.cat([words.weight, head.class_proj.weight])
 
 
+def found_softmax(model: Optional[torch.nn.Module]) -> Optional[torch.nn.Module]:
+    """The adaptive softmax of a model without a wrapper, if there are both."""
+    return getattr(getattr(model, "decoder", None), "adaptive_softmax", None)
+
+
 def adaptive_softmax(model: torch.nn.Module) -> torch.nn.Module:
     """The adaptive softmax of a model, as it is or in fairseq's wrapper for distributed training.
 
@@ -93,7 +98,7 @@ def adaptive_softmax(model: torch.nn.Module) -> torch.nn.Module:
             "rdrop_adaptive_loss needs the weights of the adaptive softmax, which this wrapper for "
             "distributed training hides: train with --ddp-backend=legacy_ddp"
         )
-    softmax = getattr(getattr(inner, "decoder", None), "adaptive_softmax", None)
+    softmax = found_softmax(inner)
     if softmax is None:
         raise NotImplementedError(
             "rdrop_adaptive_loss is for models with an adaptive softmax, and this one has none: "

@@ -18,11 +18,14 @@ def dropouts(model: torch.nn.Module) -> list:
 
 def has_noise_per_pass(model: torch.nn.Module) -> bool:
     """Whether layers or weights are dropped once for a pass, and so for all views in it alike."""
-    from fairseq.modules import LayerDropModuleList
     from fairseq.modules.quant_noise import quant_noise
 
-    modules = list(model.modules())
-    hooks = (hook for module in modules for hook in module._forward_pre_hooks.values())
-    return any(isinstance(module, LayerDropModuleList) for module in modules) or any(
-        hook.__module__ == quant_noise.__module__ for hook in hooks
-    )
+    hooks = (hook for module in model.modules() for hook in module._forward_pre_hooks.values())
+    return drops_layers(model) or any(hook.__module__ == quant_noise.__module__ for hook in hooks)
+
+
+def drops_layers(model: torch.nn.Module) -> bool:
+    """Whether it has LayerDrop."""
+    from fairseq.modules import LayerDropModuleList
+
+    return any(isinstance(module, LayerDropModuleList) for module in model.modules())

@@ -11,6 +11,7 @@ WRAPPERS = {
     "DistributedTimeoutWrapper",
     "LegacyDistributedDataParallel",
     "ModuleProxyWrapper",
+    "SlowMoDistributedDataParallel",
 }
 
 
@@ -25,10 +26,7 @@ def with_visible_weights(model: torch.nn.Module) -> Optional[torch.nn.Module]:
     Those are sharded, or used outside ``forward`` without DistributedDataParallel's knowledge.
     """
     *wrappers, inner = _unwrapped(model)
-    hidden = any(
-        _shards(wrapper) or getattr(wrapper, "find_unused_parameters", False) is True
-        for wrapper in wrappers
-    )
+    hidden = any(_shards(wrapper) or _seeks_unused(wrapper) for wrapper in wrappers)
     return None if hidden else inner
 
 
@@ -51,6 +49,11 @@ def is_sharded(model: torch.nn.Module) -> bool:
     return any(map(_shards, _unwrapped(model)))
 
 
+def seeks_unused_parameters(model: torch.nn.Module) -> bool:
+    """Whether DistributedDataParallel looks for parameters that its latest pass did not use."""
+    return any(map(_seeks_unused, _unwrapped(model)))
+
+
 def _unwrapped(model: torch.nn.Module) -> list:
     """The wrappers from the outermost on, and the model in them."""
     found = [model]
@@ -61,3 +64,7 @@ def _unwrapped(model: torch.nn.Module) -> list:
 
 def _shards(wrapper: torch.nn.Module) -> bool:
     return type(wrapper).__name__ == SHARDED
+
+
+def _seeks_unused(wrapper: torch.nn.Module) -> bool:
+    return getattr(wrapper, "find_unused_parameters", False) is True

@@ -32,19 +32,23 @@ def resume_with_first_batches(get_train_iterator):
     keeps them with all that this epoch decided: the seed, whether to shuffle (``--curriculum``),
     ``--fix-batches-to-gpus`` and the random numbers of its data workers. For a resumed process that
     is another epoch, so that it trains on some sentences again and on others never. Here it, too,
-    begins with epoch 1. Batches that fairseq builds in every epoch are the same in both.
+    begins with epoch 1. Batches that fairseq builds in every epoch are the same in both. (A process
+    that is resumed within an epoch, the first one too, forgets ``--fix-batches-to-gpus``.)
     """
 
     @functools.wraps(get_train_iterator)
     def get_iterator_of_uninterrupted(trainer, epoch, *args, load_dataset=True, **kwargs):
-        if epoch == 1 or not load_dataset or builds_every_epoch(trainer):
+        if not load_dataset or builds_every_epoch(trainer):
             return get_train_iterator(trainer, epoch, *args, load_dataset=load_dataset, **kwargs)
-        first = get_train_iterator(trainer, 1, *args, load_dataset=True, **kwargs)
-        iterator = get_train_iterator(trainer, epoch, *args, load_dataset=False, **kwargs)
+        first = iterator = get_train_iterator(trainer, 1, *args, load_dataset=True, **kwargs)
+        if epoch > 1:
+            iterator = get_train_iterator(trainer, epoch, *args, load_dataset=False, **kwargs)
         if iterator is first:
             iterator.epoch = epoch
             if getattr(iterator, "reuse_dataloader", False):
-                keep_first_epoch(iterator, trainer.cfg)
+                keep_first_order(iterator, trainer.cfg)
+                if epoch > 1:
+                    keep_first_data(iterator)
         return iterator
 
     return get_iterator_of_uninterrupted
@@ -63,18 +67,18 @@ def builds_every_epoch(trainer) -> bool:
     )
 
 
-def keep_first_epoch(iterator, cfg) -> None:
-    """Order the batches of every epoch as ``fairseq-train`` orders those of the first.
-
-    Workers that stay alive from epoch to epoch never learn of a later one: their data stay in the
-    first as well.
-    """
+def keep_first_order(iterator, cfg) -> None:
+    """Order the batches of every epoch as ``fairseq-train`` orders those of the first."""
     ordered_batches = iterator.ordered_batches
     fix_batches_to_gpus = cfg.distributed_training.fix_batches_to_gpus
     shuffle = cfg.dataset.curriculum < 1
     iterator.ordered_batches = lambda epoch, *_: ordered_batches(
         epoch, fix_batches_to_gpus, shuffle
     )
+
+
+def keep_first_data(iterator) -> None:
+    """Keep data in the first epoch where workers stay alive and never learn of a later one."""
     if getattr(iterator, "persistent_workers", iterator.num_workers > 0):
         iterator.dataset.set_epoch = ignore_epoch
 

@@ -226,3 +226,8 @@ def in_order_of_batch(losses: list, groups: list) -> RDropLoss:
         for loss, group in zip(losses, groups)
     )
     return RDropLoss(*(torch.cat(values)[order].flatten() for values in zip(*by_sentence)))
+
+
+def flattened(loss: RDropLoss) -> RDropLoss:
+    """``(B, T)`` in each field as ``(B * T,)``, which is what fairseq's criteria return."""
+    return RDropLoss(*(values.flatten() for values in loss))

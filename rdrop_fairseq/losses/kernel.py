@@ -102,5 +102,12 @@ def weighted_sum(weights: Tensor, values: Tensor) -> Tensor:
 
 
 def mixed(matrix: Tensor, values: Tensor) -> Tensor:
-    """``sum_j matrix[i, j] values[j]``: ``(M, ...)`` from ``(M, M)`` and ``(M, ...)``."""
-    return torch.mm(matrix, values.flatten(1)).view(values.shape)
+    """``sum_j matrix[i, j] values[j]``: ``(M, N, V)`` from ``(M, M)`` and ``(M, N, V)``.
+
+    Not as a product of matrices, which autocast and TF32 would round.
+    """
+    first, *others = zip(matrix[:, :, None, None].unbind(1), values)
+    total = torch.mul(*first)
+    for column, view in others:
+        total.addcmul_(column, view)
+    return total

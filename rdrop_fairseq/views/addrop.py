@@ -94,10 +94,11 @@ class AttentionDrop:
         attentions = {layer: attention.detach() for layer, attention in seen.items()}
         del rows, seen  # and with them the graph of the first pass
         at = partial(self._gradient_at, scores, labels, state)
-        return {
-            layer: integrated_gradient(attention, partial(at, layer), self.steps)
-            for layer, attention in attentions.items()
-        }
+        with own_path(layers):  # as in the first pass, or other layers would draw other masks
+            return {
+                layer: integrated_gradient(attention, partial(at, layer), self.steps)
+                for layer, attention in attentions.items()
+            }
 
     def _gradient_at(self, scores, labels, state, layer, scale) -> Tensor:
         """``dt/dA`` of one layer at ``scale * A``, with the dropout masks of the first pass."""

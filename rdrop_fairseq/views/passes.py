@@ -5,11 +5,11 @@ from typing import Callable, Optional
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.noise import has_noise_per_pass
+from rdrop_fairseq.noise import drops_layers, has_noise_per_pass
 from rdrop_fairseq.transfer import to_device
 from rdrop_fairseq.views.cutoff import cut_tokens
 from rdrop_fairseq.views.repeat import Group, RepeatedViews, repeat_sample
-from rdrop_fairseq.wrappers import is_sharded
+from rdrop_fairseq.wrappers import is_sharded, seeks_unused_parameters
 
 
 class TwoPasses(RepeatedViews):
@@ -41,6 +41,11 @@ class TwoPasses(RepeatedViews):
             raise NotImplementedError(
                 f"{self.option} does not go with --checkpoint-activations, which computes "
                 "both passes again as if they were the first: train without one of them"
+            )
+        if drops_layers(model) and seeks_unused_parameters(model):
+            raise NotImplementedError(
+                f"{self.option} does not go with LayerDrop and --find-unused-parameters, since "
+                "each pass leaves out other layers: train with --ddp-backend legacy_ddp"
             )
         if share < 1 and is_sharded(model):
             raise NotImplementedError(

@@ -13,11 +13,13 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import fairseq
 import numpy as np
 import pytest
 import torch
 from fairseq import checkpoint_utils, file_io
-from fairseq.data import data_utils
+from fairseq.data import FairseqDataset, data_utils
+from fairseq.data.iterators import EpochBatchIterator
 from fairseq.logging import progress_bar
 from fairseq.trainer import Trainer
 from helpers.constants import RDROP, TINY_TRANSFORMER, USER_DIR
@@ -27,6 +29,7 @@ from omegaconf import OmegaConf
 from torch.nn.utils import parameters_to_vector
 
 from rdrop_fairseq.compat import patches
+from rdrop_fairseq.compat.batches import resume_with_first_batches
 
 SGD = (*TINY_TRANSFORMER, *RDROP, "--optimizer=sgd")
 
@@ -219,6 +222,58 @@ def test_nothing_but_empty_batches_change_no_weights(trainer):
     before = parameters_to_vector(one.model.parameters())
     assert one.train_step([{}, {}]) is not None
     assert torch.equal(parameters_to_vector(one.model.parameters()), before)
+
+
+class Numbers(FairseqDataset):
+    """Of a kind for which fairseq keeps its data loader from epoch to epoch."""
+
+    supports_prefetch = True
+
+    def prefetch(self, indices):
+        pass
+
+    def __getitem__(self, index):
+        return index
+
+    def __len__(self):
+        return 16
+
+
+def epochs_of_a_rank(count, stop=None, state=None):
+    """The batches of each epoch of one of two ranks; with ``stop`` also the state there."""
+    trainer = SimpleNamespace(
+        cfg=SimpleNamespace(
+            task=SimpleNamespace(data="data"),
+            distributed_training=SimpleNamespace(fix_batches_to_gpus=True),
+            dataset=SimpleNamespace(curriculum=0),
+        ),
+        task=SimpleNamespace(has_sharded_data=lambda split: False, cfg=SimpleNamespace()),
+    )
+    sizes = dict(seed=1, num_shards=2, shard_id=0)
+    batches = [[index] for index in range(16)]
+    made = EpochBatchIterator(Numbers(), lambda x: x, batches, **sizes, reuse_dataloader=True)
+    get = resume_with_first_batches(lambda *_, **__: made)
+    iterator = get(trainer, state["epoch"] if state else 1)
+    if state:
+        iterator.load_state_dict(state)
+    found = []
+    for _ in range(count):
+        found.append([])
+        for (number,) in iterator.next_epoch_itr(fix_batches_to_gpus=True, shuffle=True):
+            found[-1].append(number)
+            if sum(map(len, found)) == stop:
+                return found, iterator.state_dict()
+    return found, None
+
+
+@pytest.mark.skipif(fairseq.__version__ == "0.12.2", reason="it makes a data loader in each epoch")
+@pytest.mark.parametrize("stop", [3, 8 + 3])
+def test_batches_that_are_fixed_to_gpus_stay_with_them_after_a_resume(stop):
+    uninterrupted, _ = epochs_of_a_rank(3)
+    before, state = epochs_of_a_rank(3, stop=stop)
+    after, _ = epochs_of_a_rank(3 - stop // 8, state=state)
+    flat = [[number for epoch in epochs for number in epoch] for epochs in (before, after)]
+    assert flat[0] + flat[1] == [number for epoch in uninterrupted for number in epoch]
 
 
 def test_the_first_rank_draws_as_fairseq_does_and_the_others_differ(trainer, monkeypatch):

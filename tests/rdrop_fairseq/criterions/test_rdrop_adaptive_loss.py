@@ -262,6 +262,14 @@ def test_a_hook_that_would_be_missed_is_refused_in_a_sentence(adaptive):
         setup.criterion(setup.model.train(), setup.sample)
 
 
+def test_a_hook_that_comes_later_does_not_stop_the_training(adaptive):
+    """Such as those with which fairseq looks for a NaN, when the loss is not a number."""
+    setup = adaptive()
+    setup.criterion(setup.model.train(), setup.sample)
+    setup.model.decoder.adaptive_softmax.register_forward_hook(lambda *_: None)
+    assert setup.criterion(setup.model, setup.sample)[0].isfinite()
+
+
 def test_hidden_weights_are_refused_in_a_sentence(adaptive):
     setup = adaptive()
     hidden = type("FullyShardedDataParallel", (torch.nn.Module,), {})()

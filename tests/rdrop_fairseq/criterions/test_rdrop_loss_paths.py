@@ -270,6 +270,17 @@ def test_ten_updates_stay_with_the_reference(transformer, monkeypatch, arguments
         assert ten_losses(train(arguments[0])) != pytest.approx(expected, rel=tolerance)
 
 
+@pytest.mark.parametrize("options", [(), ("--report-accuracy",)], ids=["features", "logits"])
+def test_what_the_model_gives_reaches_the_loss_without_a_copy(transformer, options):
+    setup = transformer(*options)
+    head = setup.criterion.head(setup.model.train())
+    output, loss, seen = head.output, head.loss, []
+    head.output = lambda *given: seen.append(output(*given)) or seen[-1]
+    head.loss = lambda by_view, *others: seen.append(by_view) or loss(by_view, *others)
+    setup.criterion(setup.model, setup.sample)
+    assert seen[0].data_ptr() == seen[1].data_ptr()
+
+
 @pytest.mark.parametrize("name", sorted(WRAPPERS))
 def test_probabilities_of_its_own_are_seen_through_every_wrapper(transformer, name):
     wrapper = type(name, (torch.nn.Module,), {"find_unused_parameters": True})()

@@ -276,6 +276,19 @@ def test_autocast_does_not_round_the_logits():
         assert torch.equal(found[name], gold[name])
 
 
+def test_autocast_rounds_nothing_of_given_logits():
+    logits, target = torch.randn(3, 50, 500), torch.randint(2, 500, (50,))
+    found = []
+    for enabled in (False, True):
+        logits = logits.detach().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss = fused_rdrop_loss(logits, target, 5.0, 0.1, PAD).loss
+        loss.backward()
+        found.append((loss.detach(), logits.grad))
+    for plain, under_autocast in zip(*found):
+        assert torch.equal(plain, under_autocast)
+
+
 def test_half_precision_products_are_kept_in_float32():
     """Logits rounded to half give the KL's gradient errors that the linear form does not make."""
     views = torch.randn(1, 200, 64).expand(2, -1, -1) + 0.02 * torch.randn(2, 200, 64)

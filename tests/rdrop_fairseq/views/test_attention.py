@@ -201,6 +201,28 @@ def test_each_step_of_the_integral_has_the_dropout_of_the_first_pass(two_layers)
     assert setup.model.training
 
 
+def test_each_pass_of_the_integral_takes_the_path_of_the_first(two_layers, monkeypatch):
+    """PyTorch's fused attention draws other masks than fairseq's own on some devices."""
+    setup = two_layers("--attention-dropout=0.2")
+    fused, counts = torch.nn.functional.multi_head_attention_forward, []
+
+    def counted(*args, **kwargs):
+        counts[-1] += 1
+        return fused(*args, **kwargs)
+
+    def scores():
+        counts.append(0)
+        return setup.scores()
+
+    monkeypatch.setattr(torch.nn.functional, "multi_head_attention_forward", counted)
+    drop = attention_drop(attribution="integrated", steps=2)
+    drop.attributions(drop.layers(setup.model), scores)
+    assert len(counts) == 5 and len(set(counts)) == 1
+    counts.append(0)
+    setup.scores()
+    assert counts[-1] > counts[0]  # in a pass of its own the encoder takes the fused path
+
+
 def test_pseudo_labels_stay_while_the_attention_is_scaled(two_layers):
     """The target of every step is the same function, though the scaled model has other answers."""
     setup = two_layers(*NO_DROPOUT)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from fairseq.distributed import ModuleProxyWrapper
 from fairseq.modules import FairseqDropout
 from helpers.constants import RDROP
 from helpers.models import TRANSLATION
@@ -80,23 +81,40 @@ def test_every_model_trains_with_two_rates(built, corpus, name, share):
         assert loss.isfinite() and log["kl_loss"] > 0
 
 
-@pytest.mark.parametrize("share", [0.5, 1])
-def test_sharded_ranks_must_make_equally_many_passes(transformer, share):
-    class FullyShardedDataParallel(torch.nn.Module):
-        def __init__(self, module):
-            super().__init__()
-            self.module = module
+class Wrapper(torch.nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
 
-        def forward(self, *args, **kwargs):
-            return self.module(*args, **kwargs)
+    def forward(self, *args, **kwargs):
+        return self.module(*args, **kwargs)
 
-    setup = transformer("--rdrop-second-dropout=0.2", f"--rdrop-share={share}")
-    sharded = FullyShardedDataParallel(setup.model).train()
-    if share == 1:
-        assert setup.criterion(sharded, setup.sample)[0].isfinite()
+
+class FullyShardedDataParallel(Wrapper):
+    pass
+
+
+class DistributedDataParallel(Wrapper):
+    find_unused_parameters = True
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "option", "message"),
+    [
+        (FullyShardedDataParallel, "--rdrop-share=0.5", "--rdrop-share and --ddp-backend fully_sh"),
+        (FullyShardedDataParallel, "--dropout=0.3", None),
+        (DistributedDataParallel, "--encoder-layerdrop=0.5", "LayerDrop and --find-unused-param"),
+        (DistributedDataParallel, "--dropout=0.3", None),
+    ],
+)
+def test_wrappers_that_cannot_have_two_passes(transformer, wrapper, option, message):
+    setup = transformer("--rdrop-second-dropout=0.2", option)
+    model = ModuleProxyWrapper(wrapper(setup.model)).train()
+    if message is None:
+        assert setup.criterion(model, setup.sample)[0].isfinite()
     else:
-        with pytest.raises(NotImplementedError, match="--rdrop-share and --ddp-backend fully_sh"):
-            setup.criterion(sharded, setup.sample)
+        with pytest.raises(NotImplementedError, match=message):
+            setup.criterion(model, setup.sample)
 
 
 def test_layers_that_are_computed_again_are_refused(transformer):
