@@ -6,5 +6,6 @@ set -euo pipefail
 . "$lib/training.sh"
 
 read_arguments "$@"
+# this rate falls to zero at the last update
 if [[ " ${optimization[*]} " = *' polynomial_decay '* ]]; then optimization+=(--total-num-update "$max_updates"); fi
 train_benchmark

@@ -110,7 +110,7 @@ class ViewsCriterion(CheckedOptions):
             target: ``(B, T)``.
             alpha: weight of the KL.
             weights: of the views.
-            reduce: sum over the tokens; otherwise ``(B * T,)``.
+            reduce: sum over the tokens; otherwise ``(B, T)``.
         """
         raise NotImplementedError
 
@@ -162,9 +162,10 @@ class ViewsCriterion(CheckedOptions):
             parts.append(
                 self.loss_of_views(head, group.output, of_group, group_alpha, weights, reduce)
             )
-        if reduce or len(groups) == 1:
+        if reduce:
             return RDropLoss(*map(sum, zip(*parts)))
-        return in_order_of_batch(parts, groups)
+        whole = parts[0] if len(groups) == 1 else in_order_of_batch(parts, groups)
+        return RDropLoss(*(values.flatten() for values in whole))  # as fairseq's criteria
 
     def weights_of(self, group) -> ViewWeights:
         """The weights of the views of a group.
@@ -219,15 +220,6 @@ class ViewsCriterion(CheckedOptions):
 
 
 def in_order_of_batch(losses: list, groups: list) -> RDropLoss:
-    """``(B * T,)`` in each field, from the losses ``(b * T,)`` of each group."""
+    """``(B, T)`` in each field, from the losses ``(b, T)`` of each group."""
     order = torch.cat([group.sentences for group in groups]).argsort()
-    by_sentence = (
-        [values.unflatten(0, (len(group.sentences), -1)) for values in loss]
-        for loss, group in zip(losses, groups)
-    )
-    return RDropLoss(*(torch.cat(values)[order].flatten() for values in zip(*by_sentence)))
-
-
-def flattened(loss: RDropLoss) -> RDropLoss:
-    """``(B, T)`` in each field as ``(B * T,)``, which is what fairseq's criteria return."""
-    return RDropLoss(*(values.flatten() for values in loss))
+    return RDropLoss(*(torch.cat(values)[order] for values in zip(*losses)))

@@ -2,7 +2,7 @@
 
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 
-from rdrop_fairseq.criterions.base import ViewsCriterion, flattened
+from rdrop_fairseq.criterions.base import ViewsCriterion
 from rdrop_fairseq.heads import choose_head
 
 
@@ -34,11 +34,10 @@ class LabelSmoothedViewsCriterion(ViewsCriterion, LabelSmoothedCrossEntropyCrite
         )
 
     def loss_of_views(self, head, output, target, alpha, weights, reduce):
-        """The loss of the target tokens behind the prefix; with ``reduce=False`` ``(B * T,)``."""
+        """The loss of the target tokens behind the prefix; with ``reduce=False`` of each."""
         start = self.ignore_prefix_size
         output, target = output[:, :, start:], target[:, start:]
-        loss = head.loss(output, target, alpha, self.eps, self.padding_idx, reduce, weights)
-        return loss if reduce else flattened(loss)
+        return head.loss(output, target, alpha, self.eps, self.padding_idx, reduce, weights)
 
     def accuracy(self, groups, target) -> dict:
         """Correct tokens and all tokens behind the prefix, over the views with a cross-entropy."""

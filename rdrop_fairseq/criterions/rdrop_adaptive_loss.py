@@ -5,7 +5,7 @@ from fairseq.criterions.adaptive_loss import AdaptiveLoss, AdaptiveLossConfig
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 
 from rdrop_fairseq.adaptive_head import AdaptiveHead
-from rdrop_fairseq.criterions.base import ViewsCriterion, flattened
+from rdrop_fairseq.criterions.base import ViewsCriterion
 from rdrop_fairseq.criterions.log import log_views
 from rdrop_fairseq.losses.interface import rdrop_weights
 from rdrop_fairseq.options import ADAPTIVE, config_class
@@ -51,9 +51,8 @@ class RDropAdaptiveLoss(ViewsCriterion, AdaptiveLoss):
         return loss, sample_size, {**log, "nll_loss": log["loss"]}
 
     def loss_of_views(self, head, output, target, alpha, weights, reduce):
-        """The loss of the target tokens; with ``reduce=False`` ``(B * T,)``."""
-        loss = head.loss(output, target, alpha, self.padding_idx, reduce, weights)
-        return loss if reduce else flattened(loss)
+        """The loss of the target tokens; with ``reduce=False`` of each."""
+        return head.loss(output, target, alpha, self.padding_idx, reduce, weights)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:
