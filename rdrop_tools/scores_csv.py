@@ -50,10 +50,15 @@ def put_csv(path, fields, key, added):
         rows = [
             row for row in read_csv(path, fields) if tuple(row[field] for field in key) not in named
         ]
-        with atomic_file(path) as made, open(made, "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, fields, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows([*rows, *added])
+        write_csv(path, fields, [*rows, *added])
+
+
+def write_csv(path, fields, rows):
+    """Write the CSV anew."""
+    with atomic_file(path) as made, open(made, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fields, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 @contextlib.contextmanager

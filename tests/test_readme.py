@@ -4,6 +4,7 @@ import dataclasses
 import math
 import re
 import shlex
+from fnmatch import fnmatchcase
 
 import pytest
 import torch
@@ -15,13 +16,9 @@ from rdrop_fairseq.compat.patches import PATCHES
 from rdrop_fairseq.criterions.rdrop_label_smoothed_cross_entropy import (
     RDropLabelSmoothedCrossEntropyCriterionConfig,
 )
-from rdrop_fairseq.criterions.simcut_label_smoothed_cross_entropy import (
-    SimCutLabelSmoothedCrossEntropyCriterionConfig,
-)
-from rdrop_fairseq.options import ADDROP, ATTENTION_DROP, SIMCUT
+from rdrop_fairseq.options import ADAPTIVE, ADDROP, SENTENCES, SIMCUT
 from rdrop_fairseq.options import RDROP as OPTIONS
 
-DEFAULTS = {option.name: option.default for option in OPTIONS}
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 DOCS = {path.stem: path.read_text(encoding="utf-8") for path in (REPOSITORY / "docs").glob("*.md")}
 
@@ -42,7 +39,7 @@ def test_the_plain_pytorch_example_runs():
 
 
 def test_the_table_of_flags_is_that_of_the_criterion():
-    tables = "".join(re.findall(r"\| Flag \| Default .*?\n\n", README, re.DOTALL))
+    tables = "".join(re.findall(r"\| Flag \| Default .*?\n\n", DOCS["options"], re.DOTALL))
     documented = dict(re.findall(r"^\| `--([a-z-]+)` \| ([^|]+) \|", tables, re.MULTILINE))
     fields = dataclasses.fields(RDropLabelSmoothedCrossEntropyCriterionConfig)
     flags = {field.name.replace("_", "-"): field.default for field in fields}
@@ -55,21 +52,28 @@ def test_the_table_of_flags_is_that_of_the_criterion():
             assert default == ("not set" if flags[flag] is None else str(flags[flag]))
 
 
-def test_the_section_on_simcut_has_its_options_and_defaults():
-    (section,) = re.findall(r"^### SimCut\n(.*?)^##", README, re.MULTILINE | re.DOTALL)
-    criterion = "simcut_label_smoothed_cross_entropy"
-    assert f"--criterion {criterion}" in section
-    rdrop = {option.name for option in OPTIONS}
-    assert all(option.name in rdrop for option in SIMCUT)
-    others = [option for option in SIMCUT if option.default != DEFAULTS[option.name]]
-    for option in others:
-        assert f"`{option.flag}` {option.default:g}" in section
-    assert "[AD-DROP](docs/addrop.md)" in section
-    of_addrop = {option.name for option in ATTENTION_DROP}
-    lacks = rdrop - {option.name for option in SIMCUT} - of_addrop
-    assert all(f"`--{name.replace('_', '-')}`" in section for name in lacks)
-    fields = dataclasses.fields(SimCutLabelSmoothedCrossEntropyCriterionConfig)
-    assert {option.name for option in SIMCUT} <= {field.name for field in fields}
+@pytest.mark.parametrize(
+    ("criterion", "options"),
+    [
+        ("rdrop_sentence_prediction", SENTENCES),
+        ("rdrop_adaptive_loss", ADAPTIVE),
+        ("simcut_label_smoothed_cross_entropy", SIMCUT),
+        ("addrop_label_smoothed_cross_entropy", ADDROP),
+    ],
+)
+def test_the_table_of_criteria_has_what_differs_from_rdrop(criterion, options):
+    line = re.search(rf"^\| \[?`{criterion}`.*? \|(.*?)\|(.*?)\|$", DOCS["options"], re.MULTILINE)
+    rdrop = {option.flag: option.default for option in OPTIONS}
+    own = {option.flag: option.default for option in options}
+    defaults = dict(re.findall(r"`(--[a-z-]+)` ([\d.]+)", line[1]))
+    assert {flag: float(default) for flag, default in defaults.items()} == {
+        flag: default for flag, default in own.items() if default != rdrop.get(flag, default)
+    }
+    lacking, _, added = line[2].partition("; but they have")
+    patterns = re.findall(r"`(--[a-z-]+\*?)`", lacking)
+    lacks = {flag for flag in rdrop if any(fnmatchcase(flag, pattern) for pattern in patterns)}
+    assert lacks == rdrop.keys() - own.keys()
+    assert set(re.findall(r"`(--[a-z-]+)`", added)) == own.keys() - rdrop.keys()
 
 
 def test_the_page_on_addrop_has_commands_for_fairseq_train():
@@ -121,7 +125,7 @@ def test_the_example_of_addrop_without_fairseq_runs():
 def test_the_table_says_what_help_says(option):
     default = "not set" if option.default is None else option.default
     cell = option.help.replace("|", r"\|")  # a bare one would end the cell
-    assert f"| `{option.flag}` | {default} | {cell} |\n" in README
+    assert f"| `{option.flag}` | {default} | {cell} |\n" in DOCS["options"]
 
 
 (ON_A_CPU,) = re.findall(r"\(on a CPU: (.*?)[;)]", README, re.DOTALL)

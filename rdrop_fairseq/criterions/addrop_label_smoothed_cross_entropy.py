@@ -8,7 +8,8 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 
 from rdrop_fairseq.criterions.addrop import ADDropCriterion
 from rdrop_fairseq.criterions.scores import token_scores
-from rdrop_fairseq.options import ADDROP, LABEL_SMOOTHING, config_class
+from rdrop_fairseq.option import config_class
+from rdrop_fairseq.options import ADDROP, LABEL_SMOOTHING
 
 ADDropLabelSmoothedCrossEntropyCriterionConfig = config_class(
     "ADDropLabelSmoothedCrossEntropyCriterionConfig",

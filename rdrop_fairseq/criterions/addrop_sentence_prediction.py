@@ -9,7 +9,8 @@ from fairseq.criterions.sentence_prediction import (
 from rdrop_fairseq.criterions import sentences
 from rdrop_fairseq.criterions.addrop import ADDropCriterion
 from rdrop_fairseq.criterions.scores import sentence_scores
-from rdrop_fairseq.options import ADDROP, config_class
+from rdrop_fairseq.option import config_class
+from rdrop_fairseq.options import ADDROP
 
 ADDropSentencePredictionConfig = config_class(
     "ADDropSentencePredictionConfig", SentencePredictionConfig, ADDROP

@@ -8,7 +8,8 @@ from rdrop_fairseq.adaptive_head import AdaptiveHead
 from rdrop_fairseq.criterions.base import ViewsCriterion
 from rdrop_fairseq.criterions.log import log_views
 from rdrop_fairseq.losses.interface import rdrop_weights
-from rdrop_fairseq.options import ADAPTIVE, config_class
+from rdrop_fairseq.option import config_class
+from rdrop_fairseq.options import ADAPTIVE
 from rdrop_fairseq.views.choice import choose_views
 
 RDropAdaptiveLossConfig = config_class("RDropAdaptiveLossConfig", AdaptiveLossConfig, ADAPTIVE)

@@ -10,7 +10,8 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from rdrop_fairseq.criterions.label_smoothed import LabelSmoothedViewsCriterion
 from rdrop_fairseq.criterions.scores import token_scores
 from rdrop_fairseq.losses.interface import rdrop_weights
-from rdrop_fairseq.options import LABEL_SMOOTHING, RDROP, config_class
+from rdrop_fairseq.option import config_class
+from rdrop_fairseq.options import LABEL_SMOOTHING, RDROP
 from rdrop_fairseq.views.choice import choose_views
 
 RDropLabelSmoothedCrossEntropyCriterionConfig = config_class(

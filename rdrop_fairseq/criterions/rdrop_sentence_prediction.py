@@ -13,7 +13,8 @@ from rdrop_fairseq.criterions.log import log_sentences
 from rdrop_fairseq.heads import SentenceHead
 from rdrop_fairseq.losses.interface import rdrop_weights
 from rdrop_fairseq.losses.sentences import IGNORED, classification_loss, regression_loss
-from rdrop_fairseq.options import SENTENCES, config_class
+from rdrop_fairseq.option import config_class
+from rdrop_fairseq.options import SENTENCES
 from rdrop_fairseq.views.choice import choose_views
 
 RDropSentencePredictionConfig = config_class(

@@ -7,7 +7,8 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 
 from rdrop_fairseq.criterions.label_smoothed import LabelSmoothedViewsCriterion
 from rdrop_fairseq.losses.interface import SIMCUT_WEIGHTS
-from rdrop_fairseq.options import LABEL_SMOOTHING, SIMCUT, config_class
+from rdrop_fairseq.option import config_class
+from rdrop_fairseq.options import LABEL_SMOOTHING, SIMCUT
 from rdrop_fairseq.views.repeat import RepeatedViews
 
 SimCutLabelSmoothedCrossEntropyCriterionConfig = config_class(

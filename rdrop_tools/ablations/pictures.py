@@ -12,7 +12,13 @@ from rdrop_tools.runs.plot import draw
 ALPHA = re.compile(rf"{REG_ALPHA.flag} (\S+)")
 CURVES = ("alpha", "schedule")
 """The groups whose best row is drawn next to plain training."""
-COMPUTING = {PLAIN: "plain", "plain-batch": "plain, twice the batch", RDROP: "R-Drop"}
+COMPUTING = {
+    PLAIN: "plain",
+    "plain-dropout-0.2": "plain, dropout 0.2",
+    "plain-batch": "plain, twice the batch",
+    RDROP: "R-Drop",
+    "rdrop-dropout-0.2": "R-Drop, dropout 0.2",
+}
 """The rows that are drawn with those that differ in nothing but their updates."""
 
 
@@ -30,7 +36,7 @@ def draw_all(plan, results, folder):
         logs = [(name, folder / corpus / f"{name}-seed1" / LOG) for name in names]
         logs = [(name, log) for name, log in logs if log.exists()]
         if len(logs) > 1:
-            figures[f"curves-{corpus}"] = draw(logs, plan.view_cost)
+            figures[f"curves-{corpus}"] = draw(logs, plan.view_cost, only=("ppl", "bleu"))
     paths = {folder / f"{name}.png": figure for name, figure in figures.items() if figure}
     for path, figure in paths.items():
         save(figure, path, dpi=120)
@@ -98,30 +104,39 @@ def alphas(results):
 def against_computing(plan, by_corpus):
     """Return a figure of test BLEU against computing, a curve for each of COMPUTING.
 
-    Of the corpora where one of them was trained with more than one computing. None without such a
-    corpus.
+    It has an axis for each corpus where one of them was trained with more than one computing. None
+    without such a corpus.
     """
     cost = {row.name: computing(plan, row) for row in plan.rows}
-    curves = {}
-    for corpus, results in by_corpus.items():
-        of_corpus = {}
-        for method, name in COMPUTING.items():
-            settings = {row["settings"] for row in results if row["row"] == method}
-            points = {}
-            for row in results:
-                if row["settings"] in settings:
-                    points.setdefault(cost[row["row"]], []).append(float(row["test_bleu"]))
-            if points:
-                of_corpus[f"{name}, {corpus}"] = points
-        if max(map(len, of_corpus.values()), default=0) > 1:
-            curves.update(of_corpus)
-    if not curves:
+    by_corpus = {corpus: _by_computing(results, cost) for corpus, results in by_corpus.items()}
+    by_corpus = {
+        corpus: curves
+        for corpus, curves in by_corpus.items()
+        if max(map(len, curves.values()), default=0) > 1
+    }
+    if not by_corpus:
         return None
-    figure, axis = _axis(f"computing, in plain trainings of {plan.updates} updates", "test BLEU")
-    for (label, points), colour in zip(curves.items(), COLOURS):
-        _draw_points(axis, points, label, colour)
-    axis.legend()
+    across = f"computing, in plain trainings of {plan.updates:,} updates"
+    figure, axes = _axes(across, "test BLEU", len(by_corpus))
+    colours = dict(zip(COMPUTING.values(), COLOURS))
+    for axis, (corpus, curves) in zip(axes, by_corpus.items()):
+        axis.set_title(corpus)
+        for label, points in curves.items():
+            _draw_points(axis, points, label, colours[label])
+        axis.legend()
     return figure
+
+
+def _by_computing(results, cost):
+    """Return {name in COMPUTING: {computing: [test BLEU of each seed]}}."""
+    curves = {}
+    for method, name in COMPUTING.items():
+        settings = {row["settings"] for row in results if row["row"] == method}
+        for row in results:
+            if row["settings"] in settings:
+                points = curves.setdefault(name, {})
+                points.setdefault(cost[row["row"]], []).append(float(row["test_bleu"]))
+    return curves
 
 
 def against_pairs(by_corpus):
@@ -145,12 +160,20 @@ def against_pairs(by_corpus):
 
 
 def _axis(across, up):
+    figure, (axis,) = _axes(across, up, 1)
+    return figure, axis
+
+
+def _axes(across, up, count):
     plt = pyplot()
     with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(6, 4.2), layout="constrained")
-    axis.set_xlabel(across)
-    axis.set_ylabel(up)
-    return figure, axis
+        figure, (axes,) = plt.subplots(
+            1, count, figsize=(6 * count, 4.2), layout="constrained", squeeze=False
+        )
+    for axis in axes:
+        axis.set_xlabel(across)
+        axis.set_ylabel(up)
+    return figure, axes
 
 
 def _log_scale(axis, curves):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 PLAIN = "plain"
 RDROP = "rdrop"
+METHODS = (PLAIN, RDROP, "simcut", "addrop")
 COMPARISONS = ("plain", "as much plain", "R-Drop")
 EQUAL = "equal"
 NOTHING, BOTH = "-", "both"
@@ -24,7 +25,8 @@ class Row(NamedTuple):
     corpora: tuple
     """Names that end with their number of training pairs: multi30k-5000."""
     method: str
-    """plain, or what comes before `_label_smoothed_cross_entropy` in the name of the criterion."""
+    """One of METHODS; but for plain, what comes before `_label_smoothed_cross_entropy` in the name
+    of the criterion."""
     passes: float
     """How often an update goes through a sentence, in the mean over the training."""
     updates: str
@@ -75,7 +77,8 @@ class Training(NamedTuple):
 def read_plan(path):
     """Return the :class:`Plan` in a file.
 
-    Raises ValueError, in a sentence for the user, if a line is none of such a table.
+    Raises ValueError, in a sentence for the user, if a line is none of such a table, or two rows
+    have the same name.
     """
     settings, rows = {}, []
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
@@ -92,6 +95,9 @@ def read_plan(path):
             raise ValueError(f"line {number} of {path} is not a row or a setting: {text}") from None
     if set(settings) != {"updates", "view_cost"}:
         raise ValueError(f"{path} must set updates and view_cost, and nothing else.")
+    names = [row.name for row in rows]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"{path} has more than one row of the name {', '.join(sorted(twice))}.")
     return Plan(int(settings["updates"]), settings["view_cost"], rows)
 
 
@@ -103,7 +109,7 @@ def _row(text):
         float(updates)
     if before not in (NOTHING, BOTH, PLAIN) or (before, updates) == (BOTH, EQUAL):
         raise ValueError
-    if not all(map(pairs_of, corpora.split())):
+    if not all(map(pairs_of, corpora.split())) or method not in METHODS or float(passes) < 1:
         raise ValueError
     corpora = tuple(corpora.split())
     return Row(name, group, corpora, method, float(passes), updates, before, arguments)

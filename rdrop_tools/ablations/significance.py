@@ -7,7 +7,7 @@ from sacrebleu.metrics import BLEU
 from rdrop_tools.ablations.outputs import REFERENCES, kept_outputs
 from rdrop_tools.ablations.plan import baselines
 from rdrop_tools.ablations.results import bleu_of, gains_of
-from rdrop_tools.scores_csv import put_csv, read_csv
+from rdrop_tools.scores_csv import read_csv, write_csv
 from rdrop_tools.scoring.comparison import compare
 from rdrop_tools.scoring.output import read_lines, read_system
 
@@ -43,28 +43,34 @@ def read_significance(path):
 
 
 def write_significance(path, plan, results, folder):
-    """Compare each row of each corpus with its baselines, over the seeds whose outputs were kept.
+    """Compare each row of each corpus with its baselines, over the seeds that both have.
 
-    A comparison of all seeds that the results have stays, where some outputs were not kept.
+    A comparison that is in the CSV stays if the results are still those, since outputs may be gone.
+    Without it and without the outputs of all of these seeds there is none.
     """
     outputs = kept_outputs(results, folder)
-    compared = [
-        {**dict(zip(COMPARED, (corpus, row.name, baseline))), **comparison(corpus, *both)}
-        for corpus, of_rows in outputs.items()
-        for row in plan.rows
-        for baseline in baselines(plan, row, corpus).values()
-        if (both := (of_rows[baseline], of_rows[row.name]))[0].keys() & both[1].keys()
-    ]
     known = {tuple(row[field] for field in COMPARED): row for row in read_significance(path)}
-    put_csv(path, FIELDS, COMPARED, [row for row in compared if not _is_known(row, known, results)])
+    rows = []
+    for corpus, row, baseline in _comparisons(plan):
+        of_corpus = [result for result in results if result["corpus"] == corpus]
+        own = [result for result in of_corpus if result["row"] == row]
+        gains = gains_of(own, of_corpus, baseline)
+        key = corpus, row, baseline
+        before, after = outputs[corpus][baseline], outputs[corpus][row]
+        if key in known and is_of(known[key], gains):
+            rows.append(known[key])
+        elif gains and len(before.keys() & after.keys()) == len(gains):
+            rows.append({**dict(zip(COMPARED, key)), **comparison(corpus, before, after)})
+    write_csv(path, FIELDS, rows)
 
 
-def _is_known(row, known, results):
-    """Whether there is a comparison of all the results of a row, and so perhaps of more seeds."""
-    other = known.get(tuple(row[field] for field in COMPARED))
-    results = [result for result in results if result["corpus"] == row["corpus"]]
-    own = [result for result in results if result["row"] == row["row"]]
-    return other is not None and is_of(other, gains_of(own, results, row["baseline"]))
+def _comparisons(plan):
+    return [
+        (corpus, row.name, baseline)
+        for row in plan.rows
+        for corpus in row.corpora
+        for baseline in baselines(plan, row, corpus).values()
+    ]
 
 
 def is_of(known, gains):

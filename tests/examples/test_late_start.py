@@ -1,4 +1,4 @@
-"""The ends of one plain training: what they train, and what they report."""
+"""The continuations of one plain training: what they train, and what they report."""
 
 import csv
 
@@ -8,8 +8,8 @@ from helpers.launch import run
 
 from rdrop_tools.runs.log import read_entries
 
-PROGRAM = REPOSITORY / "examples" / "ablations" / "late_start.sh"
-ENDS = """
+PROGRAM = REPOSITORY / "examples" / "ablations" / "late_start" / "run.sh"
+CONTINUATIONS = """
 plain | 1    | 1 |
 late  | 0.75 | 2 | --reg-alpha 1   # a comment
 """
@@ -20,9 +20,9 @@ LAST = {"constant": 30, "plain": 60, "late": 52}  # of 60 updates: 45, and half 
 def finished(corpus, tmp_path_factory):
     """The program's folder, and its command once more."""
     folder = tmp_path_factory.mktemp("late_start")
-    (folder / "ends.txt").write_text(ENDS)
+    (folder / "continuations.txt").write_text(CONTINUATIONS)
     words = ("bash", PROGRAM, corpus.translation, "--updates", 60, "--out", folder / "out")
-    command = (*words, "--ends", folder / "ends.txt", "--test", "la*")
+    command = (*words, "--continuations", folder / "continuations.txt", "--test", "la*")
     run(*command)
     return folder / "out", command
 
@@ -41,7 +41,7 @@ def test_the_learning_rate_goes_on_from_that_of_the_plain_training(finished):
     assert "'reg_alpha': 1.0" in log
 
 
-def test_an_end_begins_where_the_plain_training_stood(finished):
+def test_a_continuation_begins_where_the_plain_training_stood(finished):
     log = finished[0] / "60-updates-seed1" / "late" / "train.log"
     # the first line of every ten updates
     assert read_entries(log, "train_inner")[0]["num_updates"] == 50
@@ -49,23 +49,23 @@ def test_an_end_begins_where_the_plain_training_stood(finished):
 
 def test_its_scores_are_collected_and_nothing_is_trained_twice(finished):
     out, command = finished
-    with open(out / "late_start.csv", encoding="utf-8", newline="") as file:
+    with open(out / "scores.csv", encoding="utf-8", newline="") as file:
         scores = {(row["method"], row["score"]) for row in csv.DictReader(file)}
     names = ("ppl", "BLEU", "length ratio")
     assert scores == {
-        *((end, f"valid {name}") for end in ("plain", "late") for name in names),
+        *((method, f"valid {name}") for method in ("plain", "late") for name in names),
         *(("late", f"test {name}") for name in names[1:]),
     }
-    before = (out / "late_start.csv").read_bytes()
+    before = (out / "scores.csv").read_bytes()
     assert "training" not in run(*command).stdout
-    assert (out / "late_start.csv").read_bytes() == before
+    assert (out / "scores.csv").read_bytes() == before
 
 
-def test_an_end_with_other_settings_is_refused(finished):
+def test_a_continuation_with_other_settings_is_refused(finished):
     out, command = finished
-    ends = out.parent / "stronger.txt"
-    ends.write_text(ENDS.replace("--reg-alpha 1", "--reg-alpha 3"))
-    refused = run(*command, "--ends", ends, check=False)
+    table = out.parent / "stronger.txt"
+    table.write_text(CONTINUATIONS.replace("--reg-alpha 1", "--reg-alpha 3"))
+    refused = run(*command, "--continuations", table, check=False)
     assert refused.returncode == 1
     assert "60-updates-seed1/late was begun with other settings (" in refused.stdout
     assert "remove that folder to train it again" in refused.stdout
@@ -78,14 +78,15 @@ def test_a_number_of_updates_without_twentieths_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", [None, "# no end\n"])
-def test_a_table_without_ends_is_refused_before_the_training(tmp_path, text):
+@pytest.mark.parametrize("text", [None, "# none\n"])
+def test_a_table_without_continuations_is_refused_before_the_training(tmp_path, text):
+    table = tmp_path / "continuations.txt"
     if text is not None:
-        (tmp_path / "ends.txt").write_text(text)
-    words = ("bash", PROGRAM, "data", "--out", tmp_path / "out", "--ends", tmp_path / "ends.txt")
+        table.write_text(text)
+    words = ("bash", PROGRAM, "data", "--out", tmp_path / "out", "--continuations", table)
     refused = run(*words, check=False)
     assert refused.returncode == 2
-    assert "late_start.sh: --ends: " in refused.stdout and "ends.txt'" in refused.stdout
+    assert "run.sh: --continuations: " in refused.stdout and "continuations.txt'" in refused.stdout
     assert not (tmp_path / "out").exists()
 
 
@@ -101,24 +102,25 @@ def test_what_was_not_finished_begins_anew(finished):
 
 def test_a_start_without_a_checkpoint_is_refused(finished):
     out, command = finished
-    ends = out.parent / "between.txt"
-    ends.write_text("odd | 0.77 | 2 | --reg-alpha 1\n")
-    refused = run(*command, "--ends", ends, check=False)
+    table = out.parent / "between.txt"
+    table.write_text("odd | 0.77 | 2 | --reg-alpha 1\n")
+    refused = run(*command, "--continuations", table, check=False)
     assert refused.returncode == 1
     assert "no checkpoint at update 46: odd needs another start in" in refused.stdout
 
 
 def test_another_dropout_or_criterion_is_another_benchmark(corpus, tmp_path):
     simcut = "simcut_label_smoothed_cross_entropy"
-    (tmp_path / "ends.txt").write_text("plain | 1 | 1 |\nlate | 0.75 | 2 | --reg-alpha 3\n")
+    table = tmp_path / "continuations.txt"
+    table.write_text("plain | 1 | 1 |\nlate | 0.75 | 2 | --reg-alpha 3\n")
     words = ("bash", PROGRAM, corpus.translation, "--updates", 20, "--dropout", 0.25)
     out = tmp_path / "an out"
-    run(*words, "--criterion", simcut, "--ends", tmp_path / "ends.txt", "--out", out)
+    run(*words, "--criterion", simcut, "--continuations", table, "--out", out)
     log = (out / f"20-updates-dropout-0.25-{simcut}-seed1" / "late" / "train.log").read_text(
         "utf-8"
     )
     assert ", dropout=0.25," in log
     assert "criterion: SimCut" in log
-    with open(out / "late_start.csv", encoding="utf-8", newline="") as file:
+    with open(out / "scores.csv", encoding="utf-8", newline="") as file:
         benchmarks = {row["benchmark"] for row in csv.DictReader(file)}
     assert benchmarks == {f"20 updates, dropout 0.25, {simcut}"}

@@ -102,9 +102,9 @@ def test_strings_are_classified_with_some_all_and_without_labels(tmp_path):
 
 
 RESULTS = (
-    "ablations/late_start.csv",
-    "ablations/length_penalty.csv",
-    "ablations/token_scores.csv",
+    "ablations/late_start/length_penalty.csv",
+    "ablations/late_start/scores.csv",
+    "ablations/late_start/token_scores.csv",
     "language_modeling/small.csv",
     "language_understanding/addrop.csv",
     "language_understanding/small.csv",

@@ -78,12 +78,20 @@ def test_equal_computing(tmp_path):
         "a | g | text-5 | rdrop | 2 | 1 | other |",
         "a | g | text-5 | rdrop | 2 | equal | both |",
         "a | g | text | rdrop | 2 | 1 | - |",
+        "a | g | text-5 | rdorp | 2 | 1 | - |",
+        "a | g | text-5 | rdrop | 0 | 1 | - |",
         "updates many",
     ],
 )
 def test_a_line_that_is_no_row_is_named(tmp_path, line):
     with pytest.raises(ValueError, match=r"^line 3 of .*rows.txt is not a row or a setting: "):
         read_plan(write(tmp_path, line))
+
+
+def test_two_rows_of_one_name_are_refused(tmp_path):
+    line = "twice | g | text-5 | rdrop | 2 | 1 | - |"
+    with pytest.raises(ValueError, match="rows.txt has more than one row of the name twice.$"):
+        read_plan(write(tmp_path, line, line))
 
 
 def test_settings_are_needed(tmp_path):

@@ -122,7 +122,7 @@ def test_computing_is_that_of_rows_that_differ_in_nothing_else(plan):
     (axis,) = against_computing(plan, {"text-9": [*RESULTS, *twice]}).axes
     assert axis.get_lines()[0].get_xydata().tolist() == [[1, 12], [2, 15.5]]
     labels = [text.get_text() for text in axis.get_legend().get_texts()]
-    assert labels == ["plain, text-9", "R-Drop, text-9"]
+    assert (axis.get_title(), labels) == ("text-9", ["plain", "R-Drop"])
     assert against_computing(plan, {"text-9": RESULTS}) is None
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# One plain training, and ends of it with R-Drop from several points on: see --help.
+# One plain training, and continuations of it with R-Drop from several points on: see --help.
 set -euo pipefail
 
-. "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../../lib/common.sh"
 . "$lib/lock.sh"
 . "$lib/memory.sh"
 . "$lib/signals.sh"
@@ -10,11 +10,11 @@ set -euo pipefail
 
 usage() {
     cat <<END
-Usage: bash examples/ablations/late_start.sh DATA [OPTIONS]
+Usage: bash examples/ablations/late_start/run.sh DATA [OPTIONS]
 
-Trains the quickstart's model plainly on DATA (its folder "binarized") and then, from several points
-of that training, the ends of examples/ablations/late_start.txt, on one CPU core. All have equal computing, counted in
-plain updates, and a learning rate that falls to zero. Scores of the validation set go to late_start.csv.
+Trains the quickstart's model plainly on DATA (its folder "binarized"). Then it continues from several points of
+that training, each time with a line of continuations.txt, on one CPU core. All have equal computing, counted in plain
+updates, and a learning rate that falls to zero. Scores of the validation set go to scores.csv.
 What is finished is not done again. An interrupted training starts again from its beginning.
 
 $(describe_options)
@@ -26,15 +26,15 @@ main() {
     option updates N 3400 "computing of a training, in plain updates"
     option seed N 1 "random seed"
     option dropout P '' "of all of them, in place of the quickstart's"
-    option criterion NAME '' "of all of them, in place of R-Drop's; for SimCut with --ends $task_dir/late_start_simcut.txt"
-    option ends FILE "$task_dir/late_start.txt" "the table of the ends"
-    option test GLOB '' "translate the test set with the finished ends of such a name"
+    option criterion NAME '' "of all of them, in place of R-Drop's; for SimCut with --continuations $task_dir/continuations_simcut.txt"
+    option continuations FILE "$task_dir/continuations.txt" "the table of the continuations"
+    option test GLOB '' "translate the test set with the finished continuations of such a name"
     option out DIR "$repo/runs/late-start" "where everything goes"
     parse_options "$@"
     [ -n "$data" ] || refuse "name the folder DATA"
-    [ $((updates % 20)) = 0 ] || refuse "--updates must be a multiple of 20, not '$updates': the ends begin at twentieths"
+    [ $((updates % 20)) = 0 ] || refuse "--updates must be a multiple of 20, not '$updates': continuations begin at twentieths"
     check_out
-    read_ends
+    read_continuations
     use_installation
     need_program fairseq-train
     keep_memory
@@ -49,14 +49,14 @@ main() {
     train_plainly
     local line
     # shellcheck disable=SC2086
-    for line in "${lines[@]}"; do end $line; done
+    for line in "${lines[@]}"; do continue_plain $line; done
 }
 
 # Sets $lines, without comments.
-read_ends() {
-    [ -f "$ends" ] || refuse "--ends: there is no file '$ends'"
-    mapfile -t lines < <(sed 's/#.*//; /|/!d; s/|/ /g' "$ends")
-    [ ${#lines[@]} -gt 0 ] || refuse "--ends: '$ends' has no line NAME | START | COST | ARGUMENTS"
+read_continuations() {
+    [ -f "$continuations" ] || refuse "--continuations: there is no file '$continuations'"
+    mapfile -t lines < <(sed 's/#.*//; /|/!d; s/|/ /g' "$continuations")
+    [ ${#lines[@]} -gt 0 ] || refuse "--continuations: '$continuations' has no line NAME | START | COST | ARGUMENTS"
 }
 
 # Constant for half of the updates, as in the quickstart; a checkpoint at each twentieth of them.
@@ -69,8 +69,8 @@ train_plainly() {
         --save-interval-updates $((updates / 20)) --keep-interval-updates 20
 }
 
-# end NAME START COST ARGUMENTS...: it goes on from the plain training, learning rate included.
-end() {
+# continue_plain NAME START COST ARGUMENTS...: from update START of the plain training on, learning rate included.
+continue_plain() {
     local name=$1 start last rate from
     if [ "$name" != plain ]; then
         start=$(calculate "int($updates * $2 + 0.5)")
@@ -78,7 +78,7 @@ end() {
         rate=$(calculate "$peak_rate * ($updates - $start) / ($updates - $half)")
         from=$(echo "$work"/plain/checkpoint_*_"$start".pt)
         # fairseq makes none where an epoch ends
-        [ -e "$from" ] || die "no checkpoint at update $start: $name needs another start in $ends"
+        [ -e "$from" ] || die "no checkpoint at update $start: $name needs another start in $continuations"
         train "$work/$name" "$last" "${@:4}" --reset-lr-scheduler --lr-scheduler polynomial_decay \
             --restore-file "$from" --lr "$rate" --warmup-updates "$start" --total-num-update "$last"
     fi
@@ -86,7 +86,7 @@ end() {
     # shellcheck disable=SC2053
     if [[ -n $test && $name == $test ]]; then translate "$name" test; fi
     score "$name" >"$work/$name/scores"
-    python "$repo/scripts/seed_scores.py" add "$out/late_start.csv" "$work/$name/scores" \
+    python "$repo/scripts/seed_scores.py" add "$out/scores.csv" "$work/$name/scores" \
         benchmark="$benchmark" method="$name" seed="$seed"
     say "$name: $(paste -s -d , "$work/$name/scores")"
 }
@@ -111,7 +111,7 @@ train() {
     touch "$1/trained"
 }
 
-# translate END SET
+# translate NAME SET
 translate() {
     local output=$work/$1/generate-$2.log
     [ -e "$output" ] || rm -f "$output.settings"
@@ -124,7 +124,7 @@ translate() {
     mv "$output.tmp" "$output"
 }
 
-# score END: a NAME VALUE a line, for scripts/seed_scores.py.
+# score NAME: a NAME VALUE a line, for scripts/seed_scores.py.
 score() {
     local set line
     echo "valid ppl $(grep -o '"valid_ppl": "[0-9.]*' "$work/$1/train.log" | tail -n 1 | cut -d '"' -f 4)"
