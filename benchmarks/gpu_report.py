@@ -75,7 +75,8 @@ def length_of(log: Path) -> str:
 
 def report(rows: list, logs: Path) -> str:
     """The section's text."""
-    parts = [f"{rows[0]['gpu'] or rows[0]['cpu']}, PyTorch {rows[0]['torch']}\n"]
+    newest = rows[-1]  # of each case the newest row is shown, too
+    parts = [f"{newest['gpu'] or newest['cpu']}, PyTorch {newest['torch']}\n"]
     for (benchmark, *_), of_case in groups(rows).items():
         parts.append(timed(of_case, benchmark) if benchmark in BASES else fitting(of_case))
     return "\n".join([*parts, scores(logs)]) + "\n"

@@ -6,13 +6,7 @@ import csv
 import sys
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.ticker import NullLocator  # noqa: E402
-
-from rdrop_tools.atomic import atomic_file  # noqa: E402
+from rdrop_tools.plotting import STYLE, pyplot, save
 
 HERE = Path(__file__).parent
 PANELS = (("minimum_s", "Forward and backward (s)"), ("peak_mib", "Peak extra memory (MiB)"))
@@ -33,6 +27,8 @@ def latest(rows: list, along: str, **wanted: str) -> dict:
 
 def draw_panel(axis, points: dict, field: str):
     """A curve for each variant; what was not measured has no point."""
+    from matplotlib.ticker import NullLocator
+
     for variant, colour in COLOURS.items():
         curve = sorted(
             (size, float(row[field]))
@@ -46,18 +42,18 @@ def draw_panel(axis, points: dict, field: str):
     axis.set_xticks(ticks, [f"{tick / 1000:.0f}k" for tick in ticks])
     axis.xaxis.set_minor_locator(NullLocator())
     axis.yaxis.set_major_formatter("{x:g}")
-    axis.grid(color="#e6e6e6")
-    axis.spines[["top", "right"]].set_visible(False)
 
 
 def draw(against: dict):
     """A figure with a row of panels, time and memory, for each title of ``against``."""
-    figure, axes = plt.subplots(len(against), 2, figsize=(10, 7.5), layout="constrained")
+    plt = pyplot()
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(len(against), 2, figsize=(10, 7.5), layout="constrained")
     for row, (title, points) in zip(axes, against.items()):
         for axis, (field, unit) in zip(row, PANELS):
             draw_panel(axis, points, field)
             axis.set(title=unit, xlabel=title)
-    axes[0][0].legend(frameon=False)
+    axes[0][0].legend()
     figure.suptitle("Loss head: N target tokens in each of two views, vocabulary V")
     return figure
 
@@ -81,9 +77,7 @@ def main(argv=None):
     for title, points in against.items():
         if not points:
             sys.exit(f"{parser.prog}: {args.csv} has no loss head to draw against {title}")
-    figure = draw(against)
-    with atomic_file(args.out) as picture:
-        figure.savefig(picture, dpi=150)
+    save(draw(against), args.out)
 
 
 if __name__ == "__main__":

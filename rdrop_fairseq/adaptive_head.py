@@ -39,7 +39,10 @@ class AdaptiveHead(Head):
             self.of_cluster, self.name = reference_loss, "reference, from each cluster"
 
     def fits(self, model: torch.nn.Module) -> bool:
-        """Whether this is still the head of the model."""
+        """Whether this is still the head of the model.
+
+        Hooks that come later do not matter: those with which fairseq looks for a NaN, for example.
+        """
         return found_softmax(with_visible_weights(model)) is self.softmax
 
     def output(self, model: torch.nn.Module, net_output: tuple) -> Tensor:

@@ -31,8 +31,10 @@ def commit():
 
     It ends with `-dirty` where files differ from that commit.
     """
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    command += ["--exclude=*"]  # no names of tags
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / ".git").exists():  # git would look for one further up
+        return ""
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
     except FileNotFoundError:  # no git

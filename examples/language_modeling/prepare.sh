@@ -28,8 +28,10 @@ main() {
     need_program fairseq-preprocess
     mkdir -p "$out"
     hold "$out/.lock" "$out"
-    if [ ${#published[@]} -gt 0 ]; then take_published; else make_text; fi
-    already_made "$out/binarized" || binarize_text
+    if ! already_made "$out/binarized"; then
+        if [ ${#published[@]} -gt 0 ]; then take_published; else make_text; fi
+        binarize_text
+    fi
     say "prepared: $out/binarized"
 }
 

@@ -44,9 +44,11 @@ prepare_headlines() {
 }
 
 prepare_published() {
-    need_published
-    # before the binarized text, with which train.sh takes all to be there
-    ln -sfn "$(cd "$orig" && pwd)/bart.large/model.pt" "$out/pretrained.pt"
+    if [ -n "$orig" ] || [ ! -e "$out/binarized" ]; then
+        need_published
+        # before the binarized text, with which train.sh takes all to be there
+        ln -sfn "$(cd "$orig" && pwd)/bart.large/model.pt" "$out/pretrained.pt"
+    fi
     already_made "$out/subwords" ||
         supervise python "$repo/scripts/encode_gpt2.py" --orig "$orig" --workers "$workers" \
             --out "$out/subwords"

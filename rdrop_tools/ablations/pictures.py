@@ -1,6 +1,7 @@
 """The pictures of an ablation study: BLEU against alpha and computing, gains, some curves."""
 
 import re
+from itertools import cycle
 from statistics import mean, stdev
 
 from rdrop_fairseq.options import REG_ALPHA
@@ -78,7 +79,7 @@ def against_alpha(by_corpus):
         return None
     figure, axis = _axis("alpha", "test BLEU")
     _log_scale(axis, curves)
-    for (corpus, points), colour in zip(curves.items(), COLOURS):
+    for (corpus, points), colour in zip(curves.items(), cycle(COLOURS)):
         _draw_points(axis, points, f"R-Drop, {corpus}", colour)
         plain = [float(row["test_bleu"]) for row in by_corpus[corpus] if row["row"] == PLAIN]
         if plain:
@@ -153,7 +154,7 @@ def against_pairs(by_corpus):
     figure, axis = _axis("training pairs", "test BLEU of R-Drop minus plain")
     _log_scale(axis, curves)
     axis.axhline(0, color="#888888", linewidth=1)
-    for (text, points), colour in zip(curves.items(), COLOURS):
+    for (text, points), colour in zip(curves.items(), cycle(COLOURS)):
         _draw_points(axis, points, text, colour)
     axis.legend()
     return figure

@@ -8,7 +8,7 @@ from typing import NamedTuple
 PLAIN = "plain"
 RDROP = "rdrop"
 METHODS = (PLAIN, RDROP, "simcut", "addrop")
-COMPARISONS = ("plain", "as much plain", "R-Drop")
+COMPARISONS = ("plain", "plain, equal computing", "R-Drop")
 EQUAL = "equal"
 NOTHING, BOTH = "-", "both"
 SHARE_OF_UPDATES = re.compile(r"(\d+)%")
@@ -166,7 +166,7 @@ def baselines(plan, row, corpus):
     rdrop = [other.name for other in of_corpus if other.name == RDROP and not is_plain]
     compared = dict(zip(COMPARISONS, (first.name, nearest.name, *rdrop)))
     if nearest == first:
-        del compared["as much plain"]
+        del compared["plain, equal computing"]
     return {comparison: name for comparison, name in compared.items() if name != row.name}
 
 

@@ -17,7 +17,7 @@ from rdrop_tools.runs.seed_scores import mean_and_spread
 COLUMNS = (
     *("group", "row", "passes", "updates", "computing", "seeds", "best update"),
     *("valid BLEU", "test BLEU", "length ratio"),
-    *(f"to {comparison}, p" for comparison in COMPARISONS),
+    *(f"minus {comparison} (p)" for comparison in COMPARISONS),
 )
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 PLACE = re.compile(rf"({BEGIN}\n).*?({END})", re.DOTALL)
@@ -76,7 +76,7 @@ def _gain(own, results, baseline, p_values):
     if not gains:
         return ""
     known = p_values.get((own[0]["row"], baseline))
-    p_value = f", {known['p_value']}" if known and is_of(known, gains) else ""
+    p_value = f" ({known['p_value']})" if known and is_of(known, gains) else ""
     return f"{mean_and_spread(gains, sign='+')}{p_value}"
 
 

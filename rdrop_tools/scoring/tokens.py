@@ -1,7 +1,7 @@
 """Score the tokens of a set, each after the reference's words, a `NAME VALUE` a line.
 
-Perplexity and BLEU can part: a translation changes only where another token becomes the first
-choice, the perplexity also where the reference is not the first choice and comes closer to it.
+Perplexity and BLEU can part: a translation changes only where another token becomes the most
+probable one, the perplexity also where the reference's token only comes closer to that.
 """
 
 import argparse
@@ -21,7 +21,7 @@ def main(argv=None):
     parser.add_argument("--split", default="valid", help="of the data (default: valid)")
     args = parser.parse_args(argv)
     try:
-        scores = token_scores(*reference_scores(args.checkpoint, args.data, args.split))
+        scores = summary(*reference_scores(args.checkpoint, args.data, args.split))
     except (TranslationError, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")
     for name, value in scores.items():
@@ -33,7 +33,7 @@ def reference_scores(checkpoint, data, split) -> tuple:
 
     Returns:
         Three of ``(N,)`` for the N tokens that are not padding: their negative log-likelihoods and
-        the entropies of their distributions, both in nats, and whether they are the first choice.
+        the entropies of their distributions, both in nats, and whether they are the most probable.
 
     Raises:
         TranslationError: the checkpoint is none of a translation model, or cannot be loaded.
@@ -58,23 +58,24 @@ def reference_scores(checkpoint, data, split) -> tuple:
     return tuple(map(torch.cat, zip(*found)))
 
 
-def token_scores(nll, entropies, is_first) -> dict:
+def summary(nll, entropies, is_correct) -> dict:
     """Return the scores of the tokens, by name and as text.
 
     Args:
         nll: ``(N,)`` negative log-likelihoods of the references' tokens, in nats.
         entropies: ``(N,)`` of the distributions that they are under, in nats.
-        is_first: ``(N,)`` whether such a token is the model's first choice.
+        is_correct: ``(N,)`` whether such a token is the most probable one.
 
     Returns:
-        The perplexity; the mean entropy in bits; the share of the tokens that are the first choice;
-        the mean negative log-likelihood in bits of these and of the others, ``nan`` without any.
+        The perplexity; the mean entropy in bits; the share of the tokens that are the most probable
+        ones; the mean negative log-likelihood (NLL) in bits of these and of the others, ``nan``
+        without any.
     """
     bits = nll / math.log(2)
     return {
         "ppl": f"{2 ** bits.mean().item():.2f}",
         "entropy (bits)": f"{entropies.mean().item() / math.log(2):.3f}",
-        "first choices (%)": f"{100 * is_first.double().mean().item():.2f}",
-        "bits of these": f"{bits[is_first].mean().item():.3f}",
-        "bits of the others": f"{bits[~is_first].mean().item():.3f}",
+        "token accuracy (%)": f"{100 * is_correct.double().mean().item():.2f}",
+        "NLL of correct tokens (bits)": f"{bits[is_correct].mean().item():.3f}",
+        "NLL of wrong tokens (bits)": f"{bits[~is_correct].mean().item():.3f}",
     }

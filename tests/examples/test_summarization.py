@@ -51,6 +51,7 @@ def test_cnn_dailymail_from_its_files_to_what_bart_is_trained_on(task, published
     status, said = task.run("prepare.sh", "cnn_dailymail", "--orig", str(published))
     assert status == 0, said
     assert (task.out / "binarized" / "dict.source.txt").read_text().startswith("0 1\n1 1\n")
+    assert task.run("prepare.sh", "cnn_dailymail")[0] == 0  # all of it is there
     pretrained = task.out / "pretrained.pt"
     assert pretrained.read_text() == "the model"
     given = task.noted_training("cnn_dailymail", "--cpu", "--name", "run")

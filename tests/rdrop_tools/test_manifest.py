@@ -1,6 +1,7 @@
 """The commit that a result was made with."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 from helpers.launch import run
@@ -11,7 +12,8 @@ from rdrop_tools import manifest
 @pytest.fixture
 def checkout(tmp_path):
     """A program's text in a repository of its own, and its first commit."""
-    text = shutil.copy(manifest.__file__, tmp_path)
+    (tmp_path / "rdrop_tools").mkdir()
+    text = shutil.copy(manifest.__file__, tmp_path / "rdrop_tools")
     git = ("git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@example.org")
     run(*git, "init", "-q")
     run(*git, "add", ".")
@@ -36,7 +38,8 @@ def test_files_that_differ_from_the_commit_are_said(checkout, monkeypatch):
     assert manifest.commit() == f"{clean}-dirty"
 
 
-def test_outside_of_a_checkout_there_is_no_commit(tmp_path, monkeypatch):
-    monkeypatch.setattr(manifest, "__file__", str(tmp_path / "manifest.py"))
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+def test_installed_inside_of_another_checkout_there_is_no_commit(checkout, monkeypatch):
+    repository = Path(checkout[0]).parents[1]
+    installed = repository / ".venv" / "site-packages" / "rdrop_tools" / "manifest.py"
+    monkeypatch.setattr(manifest, "__file__", str(installed))
     assert manifest.commit() == ""

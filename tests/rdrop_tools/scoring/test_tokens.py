@@ -35,22 +35,25 @@ def test_perplexity_and_accuracy_are_those_of_the_training(training, corpus, cap
     (loss,) = re.findall(r'"valid_nll_loss": "([\d.]+)"', log)[-1:]
     (accuracy,) = re.findall(r'"valid_accuracy": "([\d.]+)"', log)[-1:]
     assert math.log2(found["valid ppl"]) == pytest.approx(float(loss), abs=2e-3)
-    assert found["valid first choices (%)"] == pytest.approx(float(accuracy), abs=0.01)
+    assert found["valid token accuracy (%)"] == pytest.approx(float(accuracy), abs=0.01)
     assert float(accuracy) > 1
-    share = found["valid first choices (%)"] / 100
-    parts = share * found["valid bits of these"] + (1 - share) * found["valid bits of the others"]
+    share = found["valid token accuracy (%)"] / 100
+    parts = (
+        share * found["valid NLL of correct tokens (bits)"]
+        + (1 - share) * found["valid NLL of wrong tokens (bits)"]
+    )
     assert parts == pytest.approx(float(loss), abs=2e-3)
 
 
 def test_scores_of_tokens_that_are_the_first_choice_and_of_others():
     nll = torch.tensor([1.0, 2.0, 6.0]) * math.log(2)
     entropies = torch.tensor([1.0, 1.0, 4.0]) * math.log(2)
-    assert program.token_scores(nll, entropies, torch.tensor([True, True, False])) == {
+    assert program.summary(nll, entropies, torch.tensor([True, True, False])) == {
         "ppl": "8.00",
         "entropy (bits)": "2.000",
-        "first choices (%)": "66.67",
-        "bits of these": "1.500",
-        "bits of the others": "6.000",
+        "token accuracy (%)": "66.67",
+        "NLL of correct tokens (bits)": "1.500",
+        "NLL of wrong tokens (bits)": "6.000",
     }
 
 
