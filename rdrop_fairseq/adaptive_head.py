@@ -6,11 +6,12 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.heads import KERNELS, Head, check_kernel, has_hooks, is_fused
+from rdrop_fairseq.heads import KERNELS, Head, check_kernel, is_fused
 from rdrop_fairseq.losses.adaptive import adaptive_rdrop_loss
 from rdrop_fairseq.losses.fused import linear_rdrop_loss
 from rdrop_fairseq.losses.interface import RDropLoss
 from rdrop_fairseq.losses.reference import rdrop_loss
+from rdrop_fairseq.model_output import has_hooks
 from rdrop_fairseq.wrappers import with_visible_weights
 
 

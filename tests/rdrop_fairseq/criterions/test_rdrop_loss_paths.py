@@ -19,9 +19,9 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrizations, weight_norm
 
-from rdrop_fairseq.heads import has_own_probabilities, linear_projection
 from rdrop_fairseq.losses import fused, of_features
 from rdrop_fairseq.losses.reference import rdrop_loss
+from rdrop_fairseq.model_output import has_own_probabilities, linear_projection
 from rdrop_fairseq.views.repeat import repeat_sample, split_views
 from rdrop_fairseq.wrappers import WRAPPERS
 

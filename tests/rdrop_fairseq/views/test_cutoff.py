@@ -6,7 +6,7 @@ from fairseq.models.transformer import TransformerModelBase
 from helpers.constants import NO_DROPOUT, PAD, RDROP, TIED
 from helpers.models import LANGUAGE_MODEL, TRANSLATION
 
-from rdrop_fairseq.heads import linear_projection
+from rdrop_fairseq.model_output import linear_projection
 from rdrop_fairseq.views.cutoff import cut_tokens, embeddings, first_token, source_end
 from rdrop_fairseq.views.repeat import RepeatedViews, repeat_sample
 
