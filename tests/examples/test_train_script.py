@@ -1,5 +1,7 @@
 """What train.sh has fairseq-train do, by a stand-in that notes its arguments."""
 
+import re
+import shlex
 import sys
 import zipfile
 
@@ -62,6 +64,12 @@ def test_precision(train, gpus, precision, flags):
     assert status == 0
     known = {"--fp16", "--bf16", "--cpu", "--memory-efficient-fp16", "--amp"}
     assert known & set(given) == flags
+
+
+def test_the_command_that_it_runs_is_printed(train):
+    _, said, given = train("iwslt14_de_en")
+    (command,) = re.findall(r"^==> fairseq-train (.*)$", said, re.MULTILINE)
+    assert [*shlex.split(command), "--distributed-world-size", "1"] == given
 
 
 def test_a_finished_training_is_not_continued(train):
