@@ -31,7 +31,7 @@ def with_visible_weights(model: torch.nn.Module) -> Optional[torch.nn.Module]:
 
 
 def whole_model(model: torch.nn.Module) -> torch.nn.Module:
-    """The model inside its wrappers, for a pass of which they must know nothing.
+    """The model inside its wrappers, for the first pass of AD-DROP, which they must not see.
 
     Raises:
         NotImplementedError: the weights are sharded, and only the wrapper can make a pass.

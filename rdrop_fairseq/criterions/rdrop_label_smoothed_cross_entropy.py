@@ -28,7 +28,8 @@ class RDropLabelSmoothedCrossEntropyCriterion(LabelSmoothedViewsCriterion):
     Liang et al., NeurIPS 2021, eq. 4.
 
     Raises:
-        ValueError: an option out of range, or a second pass of its own among more than two.
+        ValueError: an option out of range, or ``--rdrop-second-dropout`` or ``--rdrop-second-view
+            addrop`` with more than two views.
     """
 
     options = (*RDROP, LABEL_SMOOTHING)

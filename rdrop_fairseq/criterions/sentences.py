@@ -1,4 +1,4 @@
-"""What the criteria that extend ``sentence_prediction`` share: what is refused, and the log."""
+"""What the criteria that extend ``sentence_prediction`` refuse: labels, numbers, heads."""
 
 import torch
 from torch import Tensor

@@ -37,13 +37,13 @@ def tokens_in_a_chunk(
             memory that is free.
     """
     bits = torch.finfo(dtype).bits
-    for_a_logit = (bits if bits >= 32 else 32 + bits) // 8
-    for_a_feature = for_a_logit  # the operand, and its gradient in float32
-    for_a_token = num_views * (classes * for_a_logit + width * for_a_feature)
+    bytes_per_logit = (bits if bits >= 32 else 32 + bits) // 8
+    bytes_per_feature = bytes_per_logit  # the operand, and its gradient in float32
+    bytes_per_token = num_views * (classes * bytes_per_logit + width * bytes_per_feature)
     memory = (budget or (CPU_CHUNK_MIB if device.type == "cpu" else GPU_CHUNK_MIB)) * MIB
     if device.type == "cuda":
         memory = min(memory, int(free_memory(device) * SHARE_OF_FREE_MEMORY))
-    return max(1, memory // for_a_token)
+    return max(1, memory // bytes_per_token)
 
 
 def free_memory(device: torch.device) -> int:

@@ -44,12 +44,12 @@ def fused_rdrop_loss(
     weights: Optional[ViewWeights] = None,
     kernel: str = RDROP_KERNEL.default,
 ) -> RDropLoss:
-    """:func:`~rdrop_fairseq.losses.reference.rdrop_loss` that holds one tensor next to the logits.
+    """:func:`~rdrop_fairseq.losses.reference.rdrop_loss`, with its gradient in closed form.
 
-    That tensor is their gradient, in float32 at least; ``backward`` makes another if it has to
-    scale it or round it to half precision. ``kernel`` is that of :func:`linear_rdrop_loss`; the
-    other arguments, result and errors are those of the reference; differentiating twice raises
-    ``RuntimeError``.
+    Next to the logits it holds one tensor of their size: their gradient, in float32 at least.
+    ``backward`` makes another if it has to scale it or round it to half precision. ``kernel`` is
+    that of :func:`linear_rdrop_loss`; the other arguments, result and errors are those of the
+    reference; differentiating twice raises ``RuntimeError``.
     """
     weights = checked_weights(logits.shape, target, alpha, label_smoothing, weights)
     terms = alpha, label_smoothing, weights

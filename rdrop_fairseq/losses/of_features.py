@@ -10,7 +10,7 @@ from rdrop_fairseq.losses.backward import refuse_second_derivatives, scaled
 from rdrop_fairseq.losses.chunks import blocks, slices
 from rdrop_fairseq.losses.kernel import coefficients_like, loss_and_gradient_
 from rdrop_fairseq.losses.plan import Plan, outcome_of, triton_kernel_for
-from rdrop_fairseq.losses.products import Products, Rounded, products_for
+from rdrop_fairseq.losses.products import Products, Scaled, products_for
 
 
 class _Gradients(NamedTuple):
@@ -107,7 +107,7 @@ def _gradient_buffers(rows: Tensor, weight: Tensor, wanted: tuple) -> _Gradients
     )
 
 
-def _in_torch(logits, target, coefficients, losses, token_factor, products: Products) -> Rounded:
+def _in_torch(logits, target, coefficients, losses, token_factor, products: Products) -> Scaled:
     """The elementwise part of a chunk, block by block: ``losses`` ``(3, n)`` are filled.
 
     Args:
@@ -122,10 +122,10 @@ def _in_torch(logits, target, coefficients, losses, token_factor, products: Prod
         losses[:, block] = torch.stack(of_block)
     if token_factor is not None:
         logits *= token_factor.unsqueeze(-1)
-    return products.rounded(logits.flatten(0, 1))
+    return products.cast(logits.flatten(0, 1))
 
 
-def _in_triton(module, logits, target, coefficients, losses, token_factor, products) -> Rounded:
+def _in_triton(module, logits, target, coefficients, losses, token_factor, products) -> Scaled:
     """The same in Triton."""
     losses[:], gradient = module.losses_and_gradient(
         logits, target, coefficients, products.weight.dtype, token_factor
@@ -134,7 +134,11 @@ def _in_triton(module, logits, target, coefficients, losses, token_factor, produ
 
 
 def _add_to(
-    gradients: _Gradients, chunk: slice, products: Products, of_logits: Rounded, inputs: Tensor
+    gradients: _Gradients,
+    chunk: slice,
+    products: Products,
+    of_logits: Scaled,
+    inputs: Tensor,
 ) -> None:
     """Add the gradients of one chunk. The memory of the inputs may be overwritten."""
     if gradients.weight is not None:

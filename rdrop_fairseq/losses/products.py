@@ -17,11 +17,11 @@ FEWEST_TERMS = 256
 """A sum in float16 has room for at least so many elements as large as the largest."""
 
 
-class Rounded(NamedTuple):
+class Scaled(NamedTuple):
     """The gradient of the logits as the products take it."""
 
     values: Tensor  # (R, V)
-    undo: Optional[Tensor] = None
+    inverse_scale: Optional[Tensor] = None
     """A power of two, ``()``, that ``values`` still have to be multiplied by."""
 
 
@@ -39,19 +39,19 @@ class Products:
         """``(R, V)``, in float32 at least, from inputs ``(R, H)``; valid until the next call."""
         return torch.mm(inputs, self.weight.t(), out=self._logits[: len(inputs)])
 
-    def rounded(self, gradient: Tensor) -> Rounded:
+    def cast(self, gradient: Tensor) -> Scaled:
         """The gradient ``(R, V)`` in the type of the products."""
-        return Rounded(gradient)
+        return Scaled(gradient)
 
-    def add_gradient_of_weight_(self, total: Tensor, gradient: Rounded, inputs: Tensor) -> None:
+    def add_gradient_of_weight_(self, total: Tensor, gradient: Scaled, inputs: Tensor) -> None:
         """Add to ``total``, ``(V, H)``."""
         total.addmm_(gradient.values.t(), inputs)
 
-    def gradient_of_bias(self, gradient: Rounded) -> Tensor:
+    def gradient_of_bias(self, gradient: Scaled) -> Tensor:
         """``(V,)``."""
         return gradient.values.sum(0)
 
-    def gradient_of_inputs(self, gradient: Rounded, inputs: Tensor) -> Tensor:
+    def gradient_of_inputs(self, gradient: Scaled, inputs: Tensor) -> Tensor:
         """``(R, H)``, in the memory of the inputs."""
         return torch.mm(gradient.values, self.weight, out=inputs)
 
@@ -65,29 +65,29 @@ class HalfProducts(Products):
     def logits(self, inputs: Tensor) -> Tensor:
         return wide_product(inputs, self.weight.t())
 
-    def rounded(self, gradient: Tensor) -> Rounded:
+    def cast(self, gradient: Tensor) -> Scaled:
         dtype = self.weight.dtype
         if dtype == torch.bfloat16:  # its range is that of float32
-            return Rounded(gradient.to(dtype))
+            return Scaled(gradient.to(dtype))
         scale = scale_for_float16(torch.linalg.vector_norm(gradient, math.inf), len(gradient))
         values = torch.mul(gradient, scale, out=torch.empty_like(gradient, dtype=dtype))
-        return Rounded(values, 1 / scale)
+        return Scaled(values, 1 / scale)
 
-    def add_gradient_of_weight_(self, total: Tensor, gradient: Rounded, inputs: Tensor) -> None:
+    def add_gradient_of_weight_(self, total: Tensor, gradient: Scaled, inputs: Tensor) -> None:
         product = wide_product(gradient.values.t(), inputs)
-        if gradient.undo is None:
+        if gradient.inverse_scale is None:
             total.add_(product)
         else:
-            total.addcmul_(product, gradient.undo)
+            total.addcmul_(product, gradient.inverse_scale)
 
-    def gradient_of_bias(self, gradient: Rounded) -> Tensor:
+    def gradient_of_bias(self, gradient: Scaled) -> Tensor:
         total = gradient.values.sum(0, dtype=torch.float32)
-        return total if gradient.undo is None else total.mul_(gradient.undo)
+        return total if gradient.inverse_scale is None else total.mul_(gradient.inverse_scale)
 
-    def gradient_of_inputs(self, gradient: Rounded, inputs: Tensor) -> Tensor:
+    def gradient_of_inputs(self, gradient: Scaled, inputs: Tensor) -> Tensor:
         """``(R, H)``, in float32."""
         product = wide_product(gradient.values, self.weight)
-        return product if gradient.undo is None else product.mul_(gradient.undo)
+        return product if gradient.inverse_scale is None else product.mul_(gradient.inverse_scale)
 
 
 class HalfGradientProducts(HalfProducts):

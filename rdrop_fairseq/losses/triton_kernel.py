@@ -22,7 +22,7 @@ from torch import Tensor
 
 from rdrop_fairseq.losses.interface import RDropLoss
 from rdrop_fairseq.losses.kernel import Coefficients
-from rdrop_fairseq.losses.products import Rounded, scale_for_float16
+from rdrop_fairseq.losses.products import Scaled, scale_for_float16
 
 BLOCK = 2048
 """Classes of a tile. On a GPU not measured."""
@@ -41,7 +41,7 @@ def losses_and_gradient(
     dtype: torch.dtype,
     token_factor: Optional[Tensor] = None,
 ) -> tuple:
-    """Losses ``(3, N)`` and the :class:`Rounded` gradient ``(M, N, V)``.
+    """Losses ``(3, N)`` and the :class:`Scaled` gradient ``(M, N, V)``.
 
     Args:
         logits: ``(M, N, V)``, contiguous float32; overwritten if the gradient is float32.
@@ -63,16 +63,16 @@ def losses_and_gradient(
         **sizes, SMOOTHED=epsilon > 0, BLOCK=BLOCK,
     )  # fmt: skip
     factor = logits.new_ones(tokens) if token_factor is None else token_factor.to(logits.dtype)
-    scale, undo = logits.new_ones(()), None
+    scale, inverse_scale = logits.new_ones(()), None
     if dtype == torch.float16:
         scale = scale_for_float16((largest * factor.abs()).max(), num_views * tokens)
-        undo = 1 / scale
+        inverse_scale = 1 / scale
     out = logits if dtype == logits.dtype else torch.empty_like(logits, dtype=dtype)
     _gradient[(tokens, triton.cdiv(classes, BLOCK))](
         *(logits, target, weights[0], weights[2], lse, kl_by_view, factor, scale, out),
         *(tokens, *numbers), **sizes, BLOCK=BLOCK,
     )  # fmt: skip
-    return losses, Rounded(out, undo)
+    return losses, Scaled(out, inverse_scale)
 
 
 @triton.jit

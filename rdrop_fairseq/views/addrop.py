@@ -10,7 +10,7 @@ from typing import Callable, NamedTuple
 import torch
 from torch import Tensor
 
-from rdrop_fairseq.views.attention import masked, own_path, recorded
+from rdrop_fairseq.views.attention import mask_attention, record_attention, unfused_attention
 from rdrop_fairseq.views.attribution import gradients, integrated_gradient, kept_positions
 from rdrop_fairseq.views.passes import TwoPasses
 from rdrop_fairseq.wrappers import whole_model
@@ -57,11 +57,11 @@ class AttentionDrop:
         layers = self.layers(model)
         attributions = self.attributions(layers, scores)
         masks = []
-        with own_path(layers), contextlib.ExitStack() as restore:
+        with unfused_attention(layers), contextlib.ExitStack() as restore:
             for layer in layers:
                 if layer in attributions or self.attribution == "random":
                     mask = partial(self._mask, attributions.get(layer), masks)
-                    restore.enter_context(masked(layer, mask))
+                    restore.enter_context(mask_attention(layer, mask))
             yield masks
 
     def _mask(self, attributions, masks, shape, is_key, device):
@@ -79,13 +79,13 @@ class AttentionDrop:
         if self.attribution == "random":
             return {}
         if self.attribution == "attention":
-            with torch.no_grad(), recorded(layers) as seen:
+            with torch.no_grad(), record_attention(layers) as seen:
                 scores()
             # older versions of PyTorch would use weights that were cast without a gradient again
             torch.clear_autocast_cache()
             return seen
         state = utils.get_rng_state()
-        with torch.enable_grad(), recorded(layers) as seen:
+        with torch.enable_grad(), record_attention(layers) as seen:
             rows = scores()
         labels = rows.detach().argmax(-1, keepdim=True)
         if self.attribution == "gradient":
@@ -94,7 +94,8 @@ class AttentionDrop:
         attentions = {layer: attention.detach() for layer, attention in seen.items()}
         del rows, seen  # and with them the graph of the first pass
         at = partial(self._gradient_at, scores, labels, state)
-        with own_path(layers):  # as in the first pass, or other layers would draw other masks
+        # unfused as in the first pass, or other layers would draw other masks
+        with unfused_attention(layers):
             return {
                 layer: integrated_gradient(attention, partial(at, layer), self.steps)
                 for layer, attention in attentions.items()
@@ -107,7 +108,7 @@ class AttentionDrop:
         later = utils.get_rng_state()
         utils.set_rng_state(state)
         try:
-            with torch.enable_grad(), recorded([layer], scale) as seen:
+            with torch.enable_grad(), record_attention([layer], scale) as seen:
                 target = scores().gather(-1, labels).float().sum()
         finally:
             utils.set_rng_state(later)

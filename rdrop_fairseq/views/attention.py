@@ -17,7 +17,7 @@ LEAST_VISIBLE = -5e3  # fairseq's masks add minus infinity, -1e8, or -1e4 in hal
 
 
 @contextlib.contextmanager
-def own_path(layers: list):
+def unfused_attention(layers: list):
     """Let the layers compute their attention in fairseq's code, not in PyTorch's fused one."""
     with contextlib.ExitStack() as restore:
         for layer in layers:
@@ -27,7 +27,7 @@ def own_path(layers: list):
 
 
 @contextlib.contextmanager
-def recorded(layers: list, scale: float = 1.0):
+def record_attention(layers: list, scale: float = 1.0):
     """Yield a dict that a pass fills: ``{layer: (B * H, T, S)}``, probabilities before dropout.
 
     They are multiplied by ``scale``, and part of the graph of the pass.
@@ -43,7 +43,7 @@ def recorded(layers: list, scale: float = 1.0):
         seen[layer] = attention
         return (attention, *inputs[1:])
 
-    with own_path(layers), contextlib.ExitStack() as hooks:
+    with unfused_attention(layers), contextlib.ExitStack() as hooks:
         for layer in layers:
             hook = layer.dropout_module.register_forward_pre_hook(partial(see, layer))
             hooks.callback(hook.remove)
@@ -51,7 +51,7 @@ def recorded(layers: list, scale: float = 1.0):
 
 
 @contextlib.contextmanager
-def masked(layer: torch.nn.Module, make_mask: Callable):
+def mask_attention(layer: torch.nn.Module, make_mask: Callable):
     """Set the logits of a layer to minus infinity where a mask is false.
 
     Before the softmax, so that a row whose other probabilities are tiny keeps a gradient that half

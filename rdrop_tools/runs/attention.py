@@ -60,7 +60,7 @@ def attention_maps(args) -> tuple:
     import torch
 
     from rdrop_fairseq.views.addrop import AttentionDrop
-    from rdrop_fairseq.views.attention import recorded
+    from rdrop_fairseq.views.attention import record_attention
     from rdrop_fairseq.views.attribution import candidates
 
     model, task, sample, scores = load(args)
@@ -68,7 +68,7 @@ def attention_maps(args) -> tuple:
     layers, head = drop.layers(model), args.head
     if not 0 <= head < layers[0].num_heads:
         raise IndexError(f"there is no head {head}: the model has {layers[0].num_heads}")
-    with torch.no_grad(), recorded(layers) as seen:
+    with torch.no_grad(), record_attention(layers) as seen:
         scores()
     torch.manual_seed(args.seed)
     with drop.dropped(model, scores) as masks, torch.no_grad():

@@ -39,7 +39,7 @@ def _load(model):
         raise NoModel(" ".join(str(error).split()) or type(error).__name__) from error
 
 
-def read_texts(args):
+def read_raw_texts(args):
     """Return the source, the hypotheses and the references as raw text.
 
     Raises:
@@ -70,7 +70,7 @@ def main(argv=None):
     )
     args = parser.parse_args(argv)
     try:
-        print(f"COMET ({args.model}) = {comet_score(args.model, *read_texts(args)):.4f}")
+        print(f"COMET ({args.model}) = {comet_score(args.model, *read_raw_texts(args)):.4f}")
     except ImportError:
         print("COMET: left out, it needs pip install unbabel-comet")
     except NoModel as error:

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rdrop_fairseq.criterions.addrop import share_of
 from rdrop_fairseq.views.addrop import AttributedViews, LayerMask
-from rdrop_fairseq.views.attention import recorded
+from rdrop_fairseq.views.attention import record_attention
 
 ADDROP = ("--criterion=addrop_label_smoothed_cross_entropy", "--label-smoothing=0.1")
 ALWAYS = "--no-cross-tuning"
@@ -178,7 +178,7 @@ def test_no_gradient_of_a_weight_is_computed_for_the_attribution(kind):
     setup = kind("translation")
     layers = setup.criterion.attention_drop.layers(setup.model.train())
     weights = {tuple(sorted(p.shape)) for p in setup.model.parameters() if p.dim() == 2}
-    with recorded(layers) as seen:
+    with record_attention(layers) as seen:
         target = setup.criterion.scores(setup.model, setup.sample).sum()
     with ProductShapes() as of_attribution:
         torch.autograd.grad(target, list(seen.values()), retain_graph=True)
@@ -262,7 +262,7 @@ def test_regression_is_attributed_by_the_output_itself(kind):
     layers = drop.layers(setup.model.train())
     scores = lambda: setup.criterion.scores(setup.model, setup.sample)  # noqa: E731
     found = drop.attributions(layers, scores)
-    with recorded(layers) as seen:
+    with record_attention(layers) as seen:
         output = setup.model(
             **setup.sample["net_input"],
             features_only=True,

@@ -24,7 +24,7 @@ from rdrop_fairseq.losses.products import (
     HalfGradientProducts,
     HalfProducts,
     Products,
-    Rounded,
+    Scaled,
     product_dtype,
     products_for,
     scale_for_float16,
@@ -88,8 +88,8 @@ def test_the_smallest_gradients_survive(monkeypatch):
     """Where products have a wide output; float16 itself knows multiples of 6e-8 alone."""
     monkeypatch.setattr(products, "has_wide_output", lambda operand: True)
     gradient = torch.logspace(0, -8, 4001).expand(16, -1)
-    made = HalfProducts(torch.float16, torch.ones(4001, 2), 16).rounded(gradient)
-    found = made.values.double() * made.undo.double()
+    made = HalfProducts(torch.float16, torch.ones(4001, 2), 16).cast(gradient)
+    found = made.values.double() * made.inverse_scale.double()
     torch.testing.assert_close(found, gradient.double(), rtol=2.0**-11, atol=0)
 
 
@@ -184,12 +184,12 @@ def test_the_scale_is_a_power_of_two_that_fits(largest, rows):
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_not_hidden(bad):
     gradient = torch.zeros(3, 5)
-    assert not HalfProducts(torch.float16, torch.ones(5, 2), 3).rounded(gradient).values.any()
+    assert not HalfProducts(torch.float16, torch.ones(5, 2), 3).cast(gradient).values.any()
     gradient[1, 1] = bad
     weight = torch.ones(5, 2).half()
     made = HalfProducts(torch.float16, weight, 3)
     inputs, total = torch.ones(3, 2).half(), torch.zeros(5, 2)
-    rounded = made.rounded(gradient)
+    rounded = made.cast(gradient)
     assert not made.gradient_of_inputs(rounded, inputs)[1].isfinite().any()
     made.add_gradient_of_weight_(total, rounded, inputs)
     assert not total[1].isfinite().any()
@@ -242,8 +242,8 @@ def test_the_tests_notice_a_dropped_term(monkeypatch, half_products, dtype, brok
 
 
 def test_the_tests_notice_a_scale_that_is_not_undone(monkeypatch, half_products):
-    rounded = HalfProducts.rounded
-    monkeypatch.setattr(HalfProducts, "rounded", lambda *x: Rounded(rounded(*x).values))
+    cast = HalfProducts.cast
+    monkeypatch.setattr(HalfProducts, "cast", lambda *x: Scaled(cast(*x).values))
     with pytest.raises(AssertionError):
         test_errs_no_more_than_the_reference(
             None, linear_rdrop_loss, torch.float16, 2, (64, 32, 128)

@@ -41,7 +41,7 @@ def of_kernel(logits, target, alpha, epsilon, weights, dtype=torch.float32, fact
         logits.clone(), target, coefficients, dtype, factor
     )
     assert rounded.values.dtype == dtype
-    undo = 1 if rounded.undo is None else rounded.undo.double()
+    undo = 1 if rounded.inverse_scale is None else rounded.inverse_scale.double()
     return losses.double(), rounded.values.double() * undo
 
 

@@ -14,7 +14,7 @@ from helpers.constants import NO_DROPOUT, PAD, SIZES_OF_TWO_LAYERS
 
 from rdrop_fairseq.options import ATTENTION_DROP
 from rdrop_fairseq.views.addrop import AttentionDrop
-from rdrop_fairseq.views.attention import own_path, recorded
+from rdrop_fairseq.views.attention import record_attention, unfused_attention
 from rdrop_fairseq.views.attribution import kept_positions
 
 DEFAULTS = {option.name: option.default for option in ATTENTION_DROP}
@@ -79,7 +79,7 @@ def minus_infinity(layers, masks):
 @contextlib.contextmanager
 def renormalised(layers, masks):
     """fairseq's own attention, whose probabilities are multiplied by the mask and renormalised."""
-    with own_path(layers), contextlib.ExitStack() as hooks:
+    with unfused_attention(layers), contextlib.ExitStack() as hooks:
         for layer, (_, _, dropped) in zip(layers, masks):
 
             def change(dropout, inputs, dropped=dropped):
@@ -144,7 +144,7 @@ def test_only_the_chosen_layers_lose_positions(two_layers):
 
 def attention_with(setup, layer, change):
     """t of fixed pseudo-labels, where a function changes the attention of a layer."""
-    with own_path([layer]), torch.no_grad():
+    with unfused_attention([layer]), torch.no_grad():
         hook = layer.dropout_module.register_forward_pre_hook(
             lambda dropout, inputs: change(inputs[0])
         )
@@ -323,7 +323,7 @@ def test_the_mask_is_that_of_the_attributions(two_layers):
 def test_attention_is_seen_before_its_dropout(two_layers):
     setup = two_layers("--attention-dropout=0.5")
     layers = attention_drop().layers(setup.model)
-    with recorded(layers) as seen:
+    with record_attention(layers) as seen:
         logits_of(setup)
     for attention in seen.values():
         torch.testing.assert_close(attention.sum(-1), torch.ones_like(attention[..., 0]))
