@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2034
 # The quickstart. Settings without a source were chosen by trial for 12 minutes on 2 CPU cores: see
-# "What it gave" in ../README.md.
+# "How the model was chosen" in README.md.
 
 # The corpus
 corpus_pairs=''                   # all
