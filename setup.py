@@ -57,5 +57,4 @@ setup(
         "triton": TRITON,
         "dev": [*CTRANSLATE2, *IMAGES, *PLOTS, *ROUGE, *TENSORBOARD, *DEVELOPMENT],
     },
-    entry_points={"console_scripts": ["rdrop-fairseq = rdrop_fairseq.__main__:main"]},
 )

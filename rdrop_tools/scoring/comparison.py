@@ -15,11 +15,6 @@ from rdrop_tools.scoring.bleu import add_scoring_arguments, read_texts, scoring
 from rdrop_tools.scoring.output import ScoringError
 
 TESTS = {"bootstrap": "bs", "randomization": "ar"}
-PAPER = {  # BLEU of the Transformer and of R-Drop in Liang et al., 2021
-    "iwslt14_de_en": (34.64, 37.25),
-    "wmt14_en_de": (29.12, 30.91),
-    "wmt14_en_fr": (42.69, 43.95),
-}
 
 
 def compare(systems, references, metrics, test="bootstrap"):
@@ -39,17 +34,9 @@ def compare(systems, references, metrics, test="bootstrap"):
     return {metric: signature.format() for metric, signature in signatures.items()}, results
 
 
-def paper_scores(benchmark, count):
-    """Return the paper's BLEU for a baseline and `count - 1` systems with R-Drop."""
-    baseline, rdrop = PAPER[benchmark]
-    return [baseline, *[rdrop] * (count - 1)]
-
-
-def comparison_table(names, results, paper=None):
+def comparison_table(names, results):
     """Return the lines of a table, a row for each system."""
     columns = {metric: [_cell(result) for result in column] for metric, column in results.items()}
-    if paper:
-        columns["paper's BLEU"] = [f"{score:.2f}" for score in paper]
     rows = [("", *columns), *zip(names, *columns.values())]
     widths = [max(map(len, column)) for column in zip(*rows)]
     return [
@@ -63,12 +50,12 @@ def _cell(result):
     return f"{result.score:5.2f}{interval}{p_value}"
 
 
-def as_json(names, signatures, results, paper=None):
+def as_json(names, signatures, results):
     """Return the comparison as a dictionary for JSON."""
     systems = []
     for row, name in enumerate(names):
         scores = {metric: _describe(column[row]) for metric, column in results.items()}
-        systems.append({"name": name, **scores, **({"paper": paper[row]} if paper else {})})
+        systems.append({"name": name, **scores})
     return {"signatures": signatures, "systems": systems}
 
 
@@ -94,9 +81,6 @@ def main(argv=None):
         default="bootstrap",
         help="paired bootstrap resampling (default) or approximate randomization",
     )
-    parser.add_argument(
-        "--benchmark", choices=PAPER, help="show the R-Drop paper's numbers for it as well"
-    )
     args = parser.parse_args(argv)
     if len(args.systems) < 2:
         parser.error("a baseline and at least one other system are needed")
@@ -107,10 +91,9 @@ def main(argv=None):
     except (ScoringError, MissingPackage, OSError) as error:
         sys.exit(f"{parser.prog}: {error}")
     signatures, results = compare([*zip(names, texts)], references, how.metrics, args.test)
-    paper = paper_scores(args.benchmark, len(names)) if args.benchmark else None
     if args.json:
-        print(json.dumps(as_json(names, signatures, results, paper), indent=2))
+        print(json.dumps(as_json(names, signatures, results), indent=2))
         return
-    print("\n".join(comparison_table(names, results, paper)))
+    print("\n".join(comparison_table(names, results)))
     for metric, signature in signatures.items():
         print(f"{metric}: {signature}")
