@@ -10,16 +10,17 @@ from pathlib import Path
 
 import torch
 
-import rdrop_fairseq  # noqa: F401  (with which PyTorch loads fairseq's checkpoints safely)
 from rdrop_tools.arguments import at_least_one
 from rdrop_tools.atomic import atomic_file
+from rdrop_tools.runs.checkpoint import (
+    CheckpointError,
+    read_checkpoint,
+    updates_of,
+    write_checkpoint,
+)
 
 BY_EPOCH = re.compile(r"checkpoint(\d+)\.pt")
 BY_UPDATES = re.compile(r"checkpoint_\d+_(\d+)\.pt")
-
-
-class AveragingError(Exception):
-    """Why there is no average to take, in a sentence for the user."""
 
 
 def last_checkpoints(folder, count, by_updates=False, upper_bound=None):
@@ -29,7 +30,7 @@ def last_checkpoints(folder, count, by_updates=False, upper_bound=None):
     epoch or update `upper_bound`.
     """
     if not folder.is_dir():
-        raise AveragingError(f"There is no folder {folder}.")
+        raise CheckpointError(f"There is no folder {folder}.")
     pattern = BY_UPDATES if by_updates else BY_EPOCH
     matches = (pattern.fullmatch(path.name) for path in folder.iterdir())
     found = sorted((int(match[1]), match[0]) for match in matches if match)
@@ -37,7 +38,7 @@ def last_checkpoints(folder, count, by_updates=False, upper_bound=None):
     if len(found) < count:
         names = "checkpoint_EPOCH_UPDATES.pt" if by_updates else "checkpointEPOCH.pt"
         limit = "" if upper_bound is None else f" up to {upper_bound}"
-        raise AveragingError(f"{folder} has {len(found)} files {names}{limit}, not {count}.")
+        raise CheckpointError(f"{folder} has {len(found)} files {names}{limit}, not {count}.")
     return [folder / name for _, name in found[-count:]]
 
 
@@ -51,11 +52,11 @@ def average(paths, ema=False):
     Parameters that share memory, as tied embeddings do, share it in the result too.
 
     Raises:
-        AveragingError: a file is not a complete checkpoint, or the models differ.
+        CheckpointError: a file is not a complete checkpoint, or the models differ.
     """
     newest, layout, sums = None, None, {}
     for path in paths:
-        state = load(path)
+        state = read_checkpoint(path)
         if ema:
             _take_moving_average(state, path)
         model = state["model"]
@@ -64,7 +65,7 @@ def average(paths, ema=False):
         for name, (_, first) in layout.items():
             if name == first and model[name].is_floating_point():
                 sums[name] = sums.get(name, 0) + model[name].double()
-        if newest is None or updates(state) >= updates(newest):
+        if newest is None or updates_of(state) >= updates_of(newest):
             newest = state
     newest["model"] = _mean(sums, len(paths), newest["model"], layout)
     newest.pop("last_optimizer_state", None)
@@ -76,10 +77,10 @@ def _take_moving_average(state, path):
     own, float32 = kept.pop("ema", None), kept.pop("ema_fp32_params", None)
     moving_average = float32 or own  # its own has the precision of the model
     if not moving_average:
-        raise AveragingError(f"{path} has no moving average: train with --store-ema to keep one.")
+        raise CheckpointError(f"{path} has no moving average: train with --store-ema to keep one.")
     lost = [name for name in state["model"] if name not in moving_average]
     if lost:
-        raise AveragingError(
+        raise CheckpointError(
             f"The moving average in {path} lacks {lost[0]}: fairseq lost it where the plugin did "
             "not patch it. Train with --user-dir rdrop_fairseq to keep all of it."
         )
@@ -116,39 +117,9 @@ def _check_layout(layout, expected, path, first_path):
         return
     names = (*expected, *layout)
     name = next(name for name in names if layout.get(name) != expected.get(name))
-    raise AveragingError(
+    raise CheckpointError(
         f"{path} and {first_path} are checkpoints of different models: they differ in {name}."
     )
-
-
-def updates(state):
-    """Return how many updates the model in a checkpoint's state had; 0 where that is not noted."""
-    return (state.get("optimizer_history") or [{}])[-1].get("num_updates", 0)
-
-
-def load(path):
-    """Return the state in a checkpoint, its tensors in main memory."""
-    # fairseq comes with it, which takes seconds: too long for --help
-    from rdrop_fairseq.compat.checkpoints import CHECKS_TYPES, why_not_loaded
-
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=CHECKS_TYPES)
-    except FileNotFoundError as error:
-        raise AveragingError(f"{path} does not exist.") from error
-    except Exception as error:  # which one depends on where the file is damaged
-        raise AveragingError(why_not_loaded(path, error)) from error
-    if not isinstance(state, dict) or "model" not in state:
-        raise AveragingError(f"{path} is not a checkpoint of fairseq: it holds no model.")
-    return state
-
-
-def save(state, path):
-    """Write a checkpoint. Raises OSError, which says why, where PyTorch has a RuntimeError."""
-    try:
-        with open(path, "wb") as file:
-            torch.save(state, file)
-    except RuntimeError as error:
-        raise (error.__context__ or error) from None
 
 
 def main(argv=None):
@@ -185,6 +156,6 @@ def main(argv=None):
         print("Averaging", *paths)
         state = average(paths, args.ema)
         with atomic_file(args.out) as out:
-            save(state, out)
-    except (AveragingError, OSError, RuntimeError) as error:
+            write_checkpoint(state, out)
+    except (CheckpointError, OSError, RuntimeError) as error:
         sys.exit(f"{parser.prog}: {error}")

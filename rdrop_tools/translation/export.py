@@ -34,8 +34,7 @@ def export(run, out, checkpoint=None, quantization="float32"):
     """
     load("ctranslate2")
     # fairseq takes seconds
-    from rdrop_tools.runs.averaging import load as load_state
-    from rdrop_tools.runs.averaging import updates
+    from rdrop_tools.runs.checkpoint import read_checkpoint, updates_of
     from rdrop_tools.translation.engines.fairseq import load_checkpoint, longest_sentences
 
     files = find_model(run, checkpoint)
@@ -54,7 +53,7 @@ def export(run, out, checkpoint=None, quantization="float32"):
             "longest_target": longest_target,
             "quantization": quantization,
             "checkpoint": {"file": files.path.name, "sha256": checksum(files.path)},
-            "training": {"updates": updates(load_state(files.path)), **_training(cfg)},
+            "training": {"updates": updates_of(read_checkpoint(files.path)), **_training(cfg)},
             "versions": {
                 **manifest.versions("ctranslate2", "rdrop_fairseq", "torch"),
                 "fairseq": manifest.fairseq(),

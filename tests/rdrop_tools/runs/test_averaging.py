@@ -9,6 +9,7 @@ from helpers import launch
 from helpers.constants import TINY_TRANSFORMER, TRAINING, USER_DIR
 
 from rdrop_tools.runs import averaging
+from rdrop_tools.runs.checkpoint import CheckpointError, read_checkpoint
 
 
 def state(number, updates=None, **changes):
@@ -56,7 +57,7 @@ def test_moving_averages_take_the_place_of_the_parameters(saved, tmp_path):
     content["extra_state"]["ema"] = kept
     paths = saved(with_ema=content)
     run("--inputs", *paths, "--ema", "--out", tmp_path / "ema.pt")
-    found = averaging.load(tmp_path / "ema.pt")
+    found = read_checkpoint(tmp_path / "ema.pt")
     assert found["model"]["embed"].tolist() == kept["embed"].tolist()
     assert "ema" not in found["extra_state"] and found["cfg"]["number"] == 2
 
@@ -66,7 +67,7 @@ def test_a_moving_average_in_float32_goes_before_that_in_half_precision(saved, t
     content["extra_state"]["ema"] = {name: v.half() for name, v in state(7)["model"].items()}
     content["extra_state"]["ema_fp32_params"] = state(8)["model"]
     run("--inputs", *saved(with_ema=content), "--ema", "--out", tmp_path / "ema.pt")
-    found = averaging.load(tmp_path / "ema.pt")
+    found = read_checkpoint(tmp_path / "ema.pt")
     assert found["model"]["embed"].tolist() == state(8)["model"]["embed"].tolist()
     assert not {"ema", "ema_fp32_params"} & set(found["extra_state"])
 
@@ -187,7 +188,7 @@ def test_different_models(saved, tmp_path, changes, difference):
 def test_a_missing_parameter(saved):
     lacking = state(2)
     del lacking["model"]["bias"]
-    with pytest.raises(averaging.AveragingError, match="differ in bias"):
+    with pytest.raises(CheckpointError, match="differ in bias"):
         averaging.average(saved(a=state(1), b=lacking))
 
 
