@@ -12,22 +12,20 @@ from typing import NamedTuple, Optional
 from rdrop_tools import manifest
 from rdrop_tools.arguments import at_least_one
 from rdrop_tools.atomic import atomic_folder
-from rdrop_tools.corpus import moses
 from rdrop_tools.corpus.cleaning import Limits, add_cleaning_arguments, limits_of
 from rdrop_tools.corpus.raw_text import checksum_if_complete, locate_all, read_pairs
 from rdrop_tools.corpus.sample import keep_sample
 from rdrop_tools.corpus.sets import create_text
 from rdrop_tools.corpus.table import SPLITS, CorpusError, read_table
+from rdrop_tools.corpus.tokenization import Tokenization
 from rdrop_tools.extras import MissingPackage, load
 from rdrop_tools.parallel import add_workers_argument, map_chunks
 
 
 class Settings(NamedTuple):
-    """How text is made ready; the cleaning and the normalisation are for training text alone."""
+    """How text is made ready; the limits are for training text alone."""
 
-    lowercase: bool
-    normalize: bool
-    aggressive_dash_splits: bool
+    tokenization: Tokenization
     limits: Limits
     valid_every: Optional[int]
     train_pairs: Optional[int] = None
@@ -36,19 +34,13 @@ class Settings(NamedTuple):
 def process(pairs, languages, settings, is_training):
     """Return the tokenized pairs of a chunk, those that are not fit to train on as None."""
     limits = settings.limits if is_training else Limits()
+    how = settings.tokenization
+    tokenize = how.tokenize_as_training_text if is_training else how.tokenize
     sides = (
-        [tokenized(line, language, settings, is_training) for line in lines]
+        [tokenize(line, language) for line in lines]
         for language, lines in zip(languages, zip(*pairs))
     )
     return [pair if limits.allow(pair) else None for pair in zip(*sides)]
-
-
-def tokenized(line, language, settings, is_training):
-    """Return the tokens of a line, separated by spaces, as the :class:`Settings` ask for."""
-    if settings.normalize and is_training:
-        line = moses.normalize(line, language)
-    line = moses.tokenize(line, language, settings.aggressive_dash_splits)
-    return line.lower() if settings.lowercase else line
 
 
 def write_tokenized_sets(table, originals, settings, workers, folder):
@@ -146,7 +138,7 @@ def make_corpus(table_path, originals, out, settings, valid, workers):
         if empty:
             raise CorpusError(f"No pair is left for {' and '.join(empty)}: is the text too small?")
         stage = {
-            "settings": {**settings._asdict(), "limits": settings.limits._asdict(), "valid": valid},
+            "settings": described(settings, valid),
             "inputs": inputs,
             "texts": texts,
             "pairs": sets,
@@ -158,6 +150,17 @@ def make_corpus(table_path, originals, out, settings, valid, workers):
         content = {"languages": table.languages, **about, "cleaned": cleaned, "corpus": stage}
         manifest.write(folder, content)
     report(table, inputs, texts, sets)
+
+
+def described(settings, valid):
+    """Return the settings as the manifest has them."""
+    return {
+        **settings.tokenization._asdict(),
+        "limits": settings.limits._asdict(),
+        "valid_every": settings.valid_every,
+        "train_pairs": settings.train_pairs,
+        "valid": valid,
+    }
 
 
 def main(argv=None):
@@ -196,9 +199,7 @@ def main(argv=None):
     add_workers_argument(parser)
     args = parser.parse_args(argv)
     settings = Settings(
-        args.lowercase,
-        args.normalize,
-        args.aggressive_dash_splits,
+        Tokenization(args.lowercase, args.normalize, args.aggressive_dash_splits),
         limits_of(args),
         args.valid_every,
         args.train_pairs,

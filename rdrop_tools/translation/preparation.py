@@ -2,8 +2,7 @@
 
 from rdrop_tools import manifest
 from rdrop_tools.corpus.bpe import encoder
-from rdrop_tools.corpus.cleaning import Limits
-from rdrop_tools.corpus.prepare import Settings, tokenized
+from rdrop_tools.corpus.tokenization import Tokenization
 from rdrop_tools.scoring.detokenization import detokenizer
 from rdrop_tools.scoring.output import ScoringError, join_subwords
 from rdrop_tools.translation.folder import TranslationError
@@ -22,16 +21,16 @@ class Preparation:
         self._source = source
         self._method = files.method
         self._encode = encoder(files.method, files.subword_model)
-        self._settings = _settings(files)
+        self._tokenization = _tokenization(files)
         try:
-            self._detokenize = detokenizer(target) if self._settings else str
+            self._detokenize = detokenizer(target) if self._tokenization else str
         except ScoringError as error:
             raise TranslationError(str(error)) from error
 
     def prepare(self, text):
         """Return the subwords of a line."""
-        if self._settings:
-            text = tokenized(text, self._source, self._settings, is_training=True)
+        if self._tokenization:
+            text = self._tokenization.tokenize_as_training_text(text, self._source)
         return self._encode(text).split()
 
     def join(self, subwords):
@@ -62,7 +61,7 @@ class Preparation:
         return not subwords[n - 1].endswith("@@")
 
 
-def _settings(files):
+def _tokenization(files):
     """Return how the text was tokenized, or None for raw text."""
     if "corpus" not in files.manifest:
         return None
@@ -74,4 +73,4 @@ def _settings(files):
         raise TranslationError(
             f"{path} does not say how the text was tokenized: prepare the corpus again."
         ) from error
-    return Settings(*switches, limits=Limits(), valid_every=None)
+    return Tokenization(*switches)

@@ -9,19 +9,18 @@ import pytest
 from helpers.constants import REPOSITORY, TINY_TRANSFORMER, TRAINING, USER_DIR
 from helpers.launch import fork, run
 
-from rdrop_tools.corpus.cleaning import Limits
-from rdrop_tools.corpus.prepare import Settings, tokenized
+from rdrop_tools.corpus.tokenization import Tokenization
 
 WORDS = (
     *("Ein", "Haus", "der", "Hund", "rennt", "U.S.", "5", "Straße", "&", "schnell", "nicht", '"'),
     *("E-Mail", "„gut“"),
 )
-MULTI30K = Settings(True, False, False, Limits(), None)
-WMT14 = Settings(False, True, True, Limits(), None)
+MULTI30K = Tokenization(lowercase=True, normalize=False, aggressive_dash_splits=False)
+WMT14 = Tokenization(lowercase=False, normalize=True, aggressive_dash_splits=True)
 
 
-def write_corpus(folder, settings):
-    """Write de-en sets, the other side in reverse order, tokenized if there are settings.
+def write_corpus(folder, tokenization):
+    """Write de-en sets, the other side in reverse order, tokenized if it is said how.
 
     What they are made of is in SPLIT.raw.LANG.
     """
@@ -31,23 +30,25 @@ def write_corpus(folder, settings):
         source = [chance.choices(WORDS, k=chance.randint(1, 9)) for _ in range(size)]
         for language, sentences in {"de": source, "en": [s[::-1] for s in source]}.items():
             raw = [" ".join(sentence) for sentence in sentences]
-            text = [tokenized(line, language, settings, True) for line in raw] if settings else raw
+            text = raw
+            if tokenization:
+                text = [tokenization.tokenize_as_training_text(line, language) for line in raw]
             for name, lines in {f"{split}.raw": raw, split: text}.items():
                 content = "".join(f"{line}\n" for line in lines)
                 (folder / f"{name}.{language}").write_text(content, "utf-8")
-    if settings:
+    if tokenization:
         stage = {
-            "settings": {**settings._asdict(), "limits": {}, "valid": None},
+            "settings": {**tokenization._asdict(), "limits": {}, "valid": None},
             "versions": {"sacremoses": "0.2"},
         }
         manifest = {"description": "toys", "licence": "CC0", "corpus": stage}
         (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def make_run(folder, method, size, settings, checkpoint, *options):
+def make_run(folder, method, size, tokenization, checkpoint, *options):
     """Return the folder of a run, next to what it was trained on."""
     folder.mkdir()
-    write_corpus(folder / "corpus", settings)
+    write_corpus(folder / "corpus", tokenization)
     subwords = folder / "subwords"
     run(
         *("python", REPOSITORY / "scripts" / "subwords.py", "--corpus", folder / "corpus"),
