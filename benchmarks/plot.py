@@ -6,6 +6,7 @@ import csv
 import sys
 from pathlib import Path
 
+from rdrop_tools.extras import MissingPackage
 from rdrop_tools.plotting import STYLE, pyplot, save
 
 HERE = Path(__file__).parent
@@ -49,12 +50,12 @@ def draw(against: dict):
     plt = pyplot()
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(len(against), 2, figsize=(10, 7.5), layout="constrained")
-    for row, (title, points) in zip(axes, against.items()):
-        for axis, (field, unit) in zip(row, PANELS):
-            draw_panel(axis, points, field)
-            axis.set(title=unit, xlabel=title)
-    axes[0][0].legend()
-    figure.suptitle("Loss head: N target tokens in each of two views, vocabulary V")
+        for row, (title, points) in zip(axes, against.items()):
+            for axis, (field, unit) in zip(row, PANELS):
+                draw_panel(axis, points, field)
+                axis.set(title=unit, xlabel=title)
+        axes[0][0].legend()
+        figure.suptitle("Loss head: N target tokens in each of two views, vocabulary V")
     return figure
 
 
@@ -77,7 +78,10 @@ def main(argv=None):
     for title, points in against.items():
         if not points:
             sys.exit(f"{parser.prog}: {args.csv} has no loss head to draw against {title}")
-    save(draw(against), args.out)
+    try:
+        save(draw(against), args.out)
+    except (MissingPackage, OSError, ValueError) as error:  # ValueError: an unknown kind of picture
+        sys.exit(f"{parser.prog}: {error}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -35,8 +36,12 @@ def commit():
     if not (checkout / ".git").exists():  # git would look for one further up
         return ""
     command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude=*"]
+    elsewhere = {"GIT_DIR", "GIT_WORK_TREE"}  # in a hook of git these would win
+    environment = {name: value for name, value in os.environ.items() if name not in elsewhere}
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment
+        ).stdout.strip()
     except FileNotFoundError:  # no git
         return ""
 

@@ -52,7 +52,7 @@ begin() {
 }
 
 note_commit() {
-    python -c 'from rdrop_tools import manifest; print(manifest.commit())' >"$1.tmp"
+    PYTHONPATH=$repo python -c 'from rdrop_tools import manifest; print(manifest.commit())' >"$1.tmp"
     mv "$1.tmp" "$1"
 }
 

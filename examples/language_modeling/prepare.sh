@@ -28,10 +28,12 @@ main() {
     need_program fairseq-preprocess
     mkdir -p "$out"
     hold "$out/.lock" "$out"
-    if ! already_made "$out/binarized"; then
-        if [ ${#published[@]} -gt 0 ]; then take_published; else make_text; fi
-        binarize_text
+    if [ ${#published[@]} -eq 0 ]; then
+        make_text
+    elif [ -n "$orig" ] || [ ! -e "$out/binarized" ]; then
+        take_published
     fi
+    already_made "$out/binarized" || binarize_text
     say "prepared: $out/binarized"
 }
 

@@ -29,14 +29,14 @@ train_run() {
     fi
     say "training $run: $all_processes x $update_freq_each batches of $max_tokens_each tokens an update," \
         "$precision on $device"
-    local arguments=("$1" --user-dir "$repo/rdrop_fairseq"
-        "${model[@]}" "${optimization[@]}" "${criterion[@]}"
-        --max-tokens "$max_tokens_each" --update-freq "$update_freq_each" --max-update "$max_updates"
+    local arguments=(--user-dir "$repo/rdrop_fairseq"
+        "${model[@]}" "${optimization[@]}" "${criterion[@]}" --max-update "$max_updates"
         "${precision_flags[@]}" "${validation[@]}"
         --seed "$seed" --save-dir "$run" --log-format json --log-interval 50
         --log-file "$run/train.log" "${@:3}" "${extra[@]}")
-    say "fairseq-train$(printf ' %q' "${arguments[@]}")"
-    launch "${arguments[@]}" ||
+    say "in one process: fairseq-train$(printf ' %q' "$1" --max-tokens "$max_tokens" \
+        --update-freq "$update_freq" "${arguments[@]}" --distributed-world-size 1)"
+    launch "$1" --max-tokens "$max_tokens_each" --update-freq "$update_freq_each" "${arguments[@]}" ||
         die "the training stopped, the lines above say why$(and_continue)"
     if [ "$node_rank" = 0 ]; then finish_run; fi
     say "trained: $run"

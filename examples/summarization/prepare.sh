@@ -44,7 +44,7 @@ prepare_headlines() {
 }
 
 prepare_published() {
-    if [ -n "$orig" ] || [ ! -e "$out/binarized" ]; then
+    if [ -n "$orig" ] || [ ! -e "$out/binarized" ] || [ ! -e "$out/subwords" ] || [ ! -L "$out/pretrained.pt" ]; then
         need_published
         # before the binarized text, with which train.sh takes all to be there
         ln -sfn "$(cd "$orig" && pwd)/bart.large/model.pt" "$out/pretrained.pt"

@@ -27,11 +27,12 @@ def draw_all(plan, results, folder):
     """Draw what there are results for, into the folder; return the paths of the pictures."""
     corpora = list(dict.fromkeys(row["corpus"] for row in results))
     by_corpus = {name: [row for row in results if row["corpus"] == name] for name in corpora}
-    figures = {
-        "alpha": against_alpha(by_corpus),
-        "computing": against_computing(plan, by_corpus),
-        "pairs": against_pairs(by_corpus),
-    }
+    with pyplot().rc_context(STYLE):
+        figures = {
+            "alpha": against_alpha(by_corpus),
+            "computing": against_computing(plan, by_corpus),
+            "pairs": against_pairs(by_corpus),
+        }
     for corpus in corpora:
         names = curves_of(plan, corpus, by_corpus[corpus])
         logs = [(name, folder / corpus / f"{name}-seed1" / LOG) for name in names]
@@ -166,11 +167,9 @@ def _axis(across, up):
 
 
 def _axes(across, up, count):
-    plt = pyplot()
-    with plt.rc_context(STYLE):
-        figure, (axes,) = plt.subplots(
-            1, count, figsize=(6 * count, 4.2), layout="constrained", squeeze=False
-        )
+    figure, (axes,) = pyplot().subplots(
+        1, count, figsize=(6 * count, 4.2), layout="constrained", squeeze=False
+    )
     for axis in axes:
         axis.set_xlabel(across)
         axis.set_ylabel(up)

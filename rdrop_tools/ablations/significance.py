@@ -45,13 +45,15 @@ def read_significance(path):
 def write_significance(path, plan, results, folder):
     """Compare each row of each corpus with its baselines, over the seeds that both have.
 
-    A comparison that is in the CSV stays if the results are still those, since outputs may be gone.
-    Without it and without the outputs of all of these seeds there is none.
+    A comparison that is in the CSV stays if the results are still those, since outputs may be gone;
+    so do those of rows that the plan does not have. Without the outputs of all of these seeds there
+    is no new one.
     """
     outputs = kept_outputs(results, folder)
     known = {tuple(row[field] for field in COMPARED): row for row in read_significance(path)}
-    rows = []
-    for corpus, row, baseline in _comparisons(plan):
+    planned = _comparisons(plan)
+    rows = [row for key, row in known.items() if key not in planned]
+    for corpus, row, baseline in planned:
         of_corpus = [result for result in results if result["corpus"] == corpus]
         own = [result for result in of_corpus if result["row"] == row]
         gains = gains_of(own, of_corpus, baseline)

@@ -13,7 +13,7 @@ import torch
 from rdrop_tools.arguments import at_least_one
 from rdrop_tools.atomic import atomic_file
 from rdrop_tools.runs.checkpoint import (
-    CheckpointError,
+    UnusableCheckpoint,
     read_checkpoint,
     updates_of,
     write_checkpoint,
@@ -30,7 +30,7 @@ def last_checkpoints(folder, count, by_updates=False, upper_bound=None):
     epoch or update `upper_bound`.
     """
     if not folder.is_dir():
-        raise CheckpointError(f"There is no folder {folder}.")
+        raise UnusableCheckpoint(f"There is no folder {folder}.")
     pattern = BY_UPDATES if by_updates else BY_EPOCH
     matches = (pattern.fullmatch(path.name) for path in folder.iterdir())
     found = sorted((int(match[1]), match[0]) for match in matches if match)
@@ -38,7 +38,7 @@ def last_checkpoints(folder, count, by_updates=False, upper_bound=None):
     if len(found) < count:
         names = "checkpoint_EPOCH_UPDATES.pt" if by_updates else "checkpointEPOCH.pt"
         limit = "" if upper_bound is None else f" up to {upper_bound}"
-        raise CheckpointError(f"{folder} has {len(found)} files {names}{limit}, not {count}.")
+        raise UnusableCheckpoint(f"{folder} has {len(found)} files {names}{limit}, not {count}.")
     return [folder / name for _, name in found[-count:]]
 
 
@@ -52,7 +52,7 @@ def average(paths, ema=False):
     Parameters that share memory, as tied embeddings do, share it in the result too.
 
     Raises:
-        CheckpointError: a file is not a complete checkpoint, or the models differ.
+        UnusableCheckpoint: a file is not a complete checkpoint, or the models differ.
     """
     newest, layout, sums = None, None, {}
     for path in paths:
@@ -77,10 +77,12 @@ def _take_moving_average(state, path):
     own, float32 = kept.pop("ema", None), kept.pop("ema_fp32_params", None)
     moving_average = float32 or own  # its own has the precision of the model
     if not moving_average:
-        raise CheckpointError(f"{path} has no moving average: train with --store-ema to keep one.")
+        raise UnusableCheckpoint(
+            f"{path} has no moving average: train with --store-ema to keep one."
+        )
     lost = [name for name in state["model"] if name not in moving_average]
     if lost:
-        raise CheckpointError(
+        raise UnusableCheckpoint(
             f"The moving average in {path} lacks {lost[0]}: fairseq lost it where the plugin did "
             "not patch it. Train with --user-dir rdrop_fairseq to keep all of it."
         )
@@ -117,7 +119,7 @@ def _check_layout(layout, expected, path, first_path):
         return
     names = (*expected, *layout)
     name = next(name for name in names if layout.get(name) != expected.get(name))
-    raise CheckpointError(
+    raise UnusableCheckpoint(
         f"{path} and {first_path} are checkpoints of different models: they differ in {name}."
     )
 
@@ -157,5 +159,5 @@ def main(argv=None):
         state = average(paths, args.ema)
         with atomic_file(args.out) as out:
             write_checkpoint(state, out)
-    except (CheckpointError, OSError, RuntimeError) as error:
+    except (UnusableCheckpoint, OSError, RuntimeError) as error:
         sys.exit(f"{parser.prog}: {error}")

@@ -5,7 +5,7 @@ import torch
 import rdrop_fairseq  # noqa: F401  (with which PyTorch loads fairseq's checkpoints safely)
 
 
-class CheckpointError(Exception):
+class UnusableCheckpoint(Exception):
     """What is wrong with checkpoints, in a sentence for the user."""
 
 
@@ -18,8 +18,8 @@ def read_checkpoint(path):
     """Return the state in a checkpoint, its tensors in main memory.
 
     Raises:
-        CheckpointError: it is not there, damaged, no checkpoint of fairseq, or asks for other types
-            than it may hold.
+        UnusableCheckpoint: it is not there, damaged, no checkpoint of fairseq, or asks for other
+            types than it may hold.
     """
     # fairseq comes with it, which takes seconds: too long for --help
     from rdrop_fairseq.compat.checkpoints import CHECKS_TYPES, why_not_loaded
@@ -27,11 +27,11 @@ def read_checkpoint(path):
     try:
         state = torch.load(path, map_location="cpu", weights_only=CHECKS_TYPES)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist.") from error
+        raise UnusableCheckpoint(f"{path} does not exist.") from error
     except Exception as error:  # which one depends on where the file is damaged
-        raise CheckpointError(why_not_loaded(path, error)) from error
+        raise UnusableCheckpoint(why_not_loaded(path, error)) from error
     if not isinstance(state, dict) or "model" not in state:
-        raise CheckpointError(f"{path} is not a checkpoint of fairseq: it holds no model.")
+        raise UnusableCheckpoint(f"{path} is not a checkpoint of fairseq: it holds no model.")
     return state
 
 

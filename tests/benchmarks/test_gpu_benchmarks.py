@@ -39,7 +39,8 @@ def rows(benchmark, variants, **changes):
 def test_the_report_has_the_last_rows_of_each_case(tmp_path):
     readme, results = tmp_path / "README.md", tmp_path / "r.csv"
     readme.write_text("before\n<!-- gpu: begin -->\nold\n<!-- gpu: end -->\nafter\n")
-    made = rows("loss_head", ["three matrix products", "fused from features"], minimum_s="9.0")
+    old = {"minimum_s": "9.0", "torch": "1"}
+    made = rows("loss_head", ["three matrix products", "fused from features"], **old)
     made += rows("loss_head", ["three matrix products"])
     made += rows("loss_head", ["fused from features"], minimum_s="1.25")
     made += rows("largest_batch", ["plain"], minimum_s="", tokens="4321")
@@ -58,7 +59,7 @@ def test_the_report_has_the_last_rows_of_each_case(tmp_path):
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("<!-- gpu: end -->\nafter\n")
     assert "| fused from features | 1.250 | 2.000 | 3.000 | 7 | 1.25 |" in text
-    assert "old" not in text and "9.000" not in text
+    assert "old" not in text and "9.000" not in text and "A GPU, PyTorch 2\n" in text
     assert "Another GPU" not in text and "8.000" not in text
     limit = "ended by its time limit"
     assert "4321" in text and f"- `multi30k--baseline` (10 updates, {limit}): BLEU 33.1" in text

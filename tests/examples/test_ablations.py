@@ -29,7 +29,7 @@ STUDIES = (FOLDER, FOLDER / "addrop")
 PROGRAM = REPOSITORY / "scripts" / "ablations.py"
 README = FOLDER / "README.md"
 FIGURE = r"(?<![\d.,])(?<!\w-)\d+\.\d{1,4}\b"  # not in the name of a row
-SETTINGS = set(re.findall(FIGURE, (FOLDER / "rows.txt").read_text("utf-8")))
+SETTING = re.compile(r"\b(?:alpha|dropout|rates? of|with|q of) 0\.\d+")
 FINDINGS = ("# Ablations", "## Run it"), ("### The paper's claims", "### What was looked at")
 TABLES = re.compile(r"<!-- tables -->(.*)<!-- end of tables -->", re.DOTALL)
 WORDS = {"en": ("a", "house", "the", "dog", "runs"), "de": ("ein", "haus", "der", "hund", "rennt")}
@@ -176,13 +176,12 @@ def test_the_translations_have_the_scores_of_the_results():
 
 
 def figures_of_rows():
-    """{name of a row: its figures in the tables of both studies, and these with one decimal}."""
+    """{name of a row: its figures in the tables of both studies}."""
     figures = defaultdict(set)
     for study in STUDIES:
         (tables,) = TABLES.findall((study / "README.md").read_text("utf-8"))
         for line in re.findall(r"^\|.*\|$", tables, re.MULTILINE):
-            for figure in re.findall(FIGURE, line):
-                figures[line.split(" | ")[1]] |= {figure, f"{float(figure):.1f}"}
+            figures[line.split(" | ")[1]].update(re.findall(FIGURE, line))
     return figures
 
 
@@ -195,15 +194,29 @@ def scores_of_rows():
     return [*scores.values()]
 
 
-def differences(names, scores):
-    """The figures that differ from row to row of these names: by seed, mean and deviation."""
+def with_digits(values, digits):
+    return {f"{abs(value):.{digits}f}" for value in values}
+
+
+def made_of_scores(names, scores):
+    """The figures that the scores of these rows give.
+
+    With one decimal the scores themselves and their mean, and by how much two rows differ, with
+    each seed and in the mean; with two the mean and deviation of the difference.
+    """
     figures = set()
-    for one, other in combinations(names, 2):
-        for rows in scores:
+    for rows in scores:
+        for name in names & rows.keys():
+            values = [*rows[name].values()]
+            figures |= with_digits([*values, mean(values)], 1)
+        for one, other in combinations(names & rows.keys(), 2):
             seeds = rows[one].keys() & rows[other].keys()
-            if values := [rows[one][seed] - rows[other][seed] for seed in seeds]:
-                values += [mean(values), stdev(values) if len(values) > 1 else 0]
-            figures |= {f"{abs(value):.{digits}f}" for value in values for digits in (1, 2)}
+            gains = [rows[one][seed] - rows[other][seed] for seed in seeds]
+            if gains:
+                figures |= with_digits([*gains, mean(gains)], 1)
+            if len(gains) > 1:
+                figures |= with_digits([mean(gains), stdev(gains)], 2)
+                figures |= with_digits([stdev(gains)], 1)
     return figures
 
 
@@ -212,21 +225,20 @@ def blocks(text):
     return re.split(r"\n(?=\n|- |\|)", text)
 
 
-def without_source(text, smallest_digits=2):
-    """The figures of each block that no row named there has.
+def names_in(block):
+    return set(re.findall(r"`([\w.-]+)`", block))
 
-    What two of them differ by, `plain` and `rdrop` among them, counts as a figure that they have.
-    """
+
+def without_source(text, smallest_digits=2):
+    """The figures of each block that no row named there has."""
     known, scores = figures_of_rows(), scores_of_rows()
     wrong = []
     for block in blocks(text):
-        names = set(re.findall(r"`([\w.-]+)`", block))
-        compared = differences(names | {"plain", "rdrop"}, scores)
-        right = SETTINGS.union(compared, *(known[name] for name in names))
-        found = re.findall(FIGURE, block)
+        names = names_in(block)
+        right = made_of_scores(names, scores).union(*(known[name] for name in names))
         wrong += [
             figure
-            for figure in found
+            for figure in re.findall(FIGURE, SETTING.sub("", block))
             if len(figure.partition(".")[2]) >= smallest_digits and figure not in right
         ]
     return wrong
@@ -246,15 +258,17 @@ def test_the_findings_have_no_figure_of_their_own_with_one_decimal_either(begin,
 
 @pytest.mark.parametrize("page", ["README.md", "docs/settings.md", "docs/simcut.md"])
 def test_other_pages_have_the_figures_of_the_rows_that_they_name(page):
-    text = (REPOSITORY / page).read_text("utf-8")
-    about = [block for block in blocks(text) if "examples/ablations" in block]
+    text, rows = (REPOSITORY / page).read_text("utf-8"), figures_of_rows().keys()
+    about = [
+        block for block in blocks(text) if "examples/ablations" in block or names_in(block) & rows
+    ]
     assert without_source("\n\n".join(about)) == []
-    assert re.findall(FIGURE, "".join(about))
+    assert re.findall(r"\d\.\d\d", "".join(about))
 
 
 def test_a_figure_of_no_row_or_of_another_row_is_noticed():
     (own, *_), (other, *_) = (
-        sorted(figures_of_rows()[one] - figures_of_rows()[two], key=len, reverse=True)
+        sorted(figures_of_rows()[one] - figures_of_rows()[two])
         for one, two in (("rdrop", "plain"), ("plain", "rdrop"))
     )
     assert without_source(f"- `rdrop` has {own}\n- `plain` has {other}") == []

@@ -1,6 +1,7 @@
 """The continuations of one plain training: what they train, and what they report."""
 
 import csv
+from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 from helpers.constants import REPOSITORY
@@ -124,3 +125,33 @@ def test_another_dropout_or_criterion_is_another_benchmark(corpus, tmp_path):
     with open(out / "scores.csv", encoding="utf-8", newline="") as file:
         benchmarks = {row["benchmark"] for row in csv.DictReader(file)}
     assert benchmarks == {f"20 updates, dropout 0.25, {simcut}"}
+
+
+FOLDER = PROGRAM.parent
+LAST_TENTH = {  # line of the README's table: its method
+    "alpha 1, test set": "rdrop-90",
+    "alpha 1, validation set, as all below": "rdrop-90",
+    "alpha 0.5": "rdrop-90-alpha0.5",
+    "half of the sentences": "rdrop-90-share0.5",
+    "a quarter of the sentences": "rdrop-90-share0.25",
+    "half of the batch, so that an update costs as much as a plain one": "rdrop-90-half-batch",
+    "token cutoff": "rdrop-90-cutoff",
+}
+
+
+@pytest.mark.parametrize(("line", "method"), LAST_TENTH.items())
+def test_the_differences_in_the_readme_are_those_of_the_scores(line, method):
+    kind = "test BLEU" if "test set" in line else "valid BLEU"
+    with open(FOLDER / "scores.csv", encoding="utf-8", newline="") as file:
+        scores = {
+            (row["method"], row["seed"]): Decimal(row["value"])
+            for row in csv.DictReader(file)
+            if (row["benchmark"], row["score"]) == ("3400 updates", kind)
+        }
+    cells = []
+    for seed in "12345":
+        own = scores.get((method, seed))
+        gain = own and (own - scores["plain", seed]).quantize(Decimal("0.1"), ROUND_HALF_UP)
+        cells.append("" if own is None else f"{gain:+}")
+    row = f"| {' | '.join([line, *cells])} |".replace("|  |", "| |").replace("|  |", "| |")
+    assert row in (FOLDER / "README.md").read_text("utf-8").splitlines()

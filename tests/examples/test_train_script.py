@@ -66,10 +66,11 @@ def test_precision(train, gpus, precision, flags):
     assert known & set(given) == flags
 
 
-def test_the_command_that_it_runs_is_printed(train):
-    _, said, given = train("iwslt14_de_en")
-    (command,) = re.findall(r"^==> fairseq-train (.*)$", said, re.MULTILINE)
-    assert [*shlex.split(command), "--distributed-world-size", "1"] == given
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_command_of_one_process_is_printed(train, processes):
+    said = train("iwslt14_de_en", "--cpu", "--processes", processes, ends="exit 1")[1]
+    (command,) = re.findall(r"^==> in one process: fairseq-train (.*)$", said, re.MULTILINE)
+    assert shlex.split(command) == train("iwslt14_de_en", "--cpu", "--processes", "1")[2]
 
 
 def test_a_finished_training_is_not_continued(train):

@@ -41,5 +41,6 @@ def test_files_that_differ_from_the_commit_are_said(checkout, monkeypatch):
 def test_installed_inside_of_another_checkout_there_is_no_commit(checkout, monkeypatch):
     repository = Path(checkout[0]).parents[1]
     installed = repository / ".venv" / "site-packages" / "rdrop_tools" / "manifest.py"
+    installed.parent.mkdir(parents=True)
     monkeypatch.setattr(manifest, "__file__", str(installed))
     assert manifest.commit() == ""

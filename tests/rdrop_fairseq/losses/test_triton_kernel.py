@@ -37,12 +37,12 @@ def random_logits(views, tokens, classes, size=1.0):
 def of_kernel(logits, target, alpha, epsilon, weights, dtype=torch.float32, factor=None):
     """Losses and gradient in float64."""
     coefficients = kernel.coefficients_like(logits, alpha, epsilon, weights)
-    losses, rounded = triton_kernel.losses_and_gradient(
+    losses, gradient = triton_kernel.losses_and_gradient(
         logits.clone(), target, coefficients, dtype, factor
     )
-    assert rounded.values.dtype == dtype
-    undo = 1 if rounded.inverse_scale is None else rounded.inverse_scale.double()
-    return losses.double(), rounded.values.double() * undo
+    assert gradient.values.dtype == dtype
+    inverse_scale = 1 if gradient.inverse_scale is None else gradient.inverse_scale.double()
+    return losses.double(), gradient.values.double() * inverse_scale
 
 
 def of_reference(logits, target, alpha, epsilon, weights, factor=None):

@@ -218,6 +218,9 @@ def test_a_comparison_stays_where_outputs_are_gone_if_it_is_of_all_results(tmp_p
     keep_outputs(results, tmp_path)
     write_significance(path, Plan(40, 0.9, [one.row for one in both]), results, tmp_path)
     assert path.read_text().splitlines()[1:] == ([known] if stays else [])
+    path.write_text(f"corpus,row,baseline,seeds,gain,p_value\n{known}\n")
+    write_significance(path, Plan(40, 0.9, []), results, tmp_path)  # not of this plan
+    assert path.read_text().splitlines()[1:] == [known]
 
 
 def test_outputs_are_kept_as_text_and_stay_without_the_folders_of_the_trainings(tmp_path):

@@ -9,7 +9,7 @@ from helpers import launch
 from helpers.constants import TINY_TRANSFORMER, TRAINING, USER_DIR
 
 from rdrop_tools.runs import averaging
-from rdrop_tools.runs.checkpoint import CheckpointError, read_checkpoint
+from rdrop_tools.runs.checkpoint import UnusableCheckpoint, read_checkpoint
 
 
 def state(number, updates=None, **changes):
@@ -188,7 +188,7 @@ def test_different_models(saved, tmp_path, changes, difference):
 def test_a_missing_parameter(saved):
     lacking = state(2)
     del lacking["model"]["bias"]
-    with pytest.raises(CheckpointError, match="differ in bias"):
+    with pytest.raises(UnusableCheckpoint, match="differ in bias"):
         averaging.average(saved(a=state(1), b=lacking))
 
 

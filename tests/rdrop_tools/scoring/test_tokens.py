@@ -1,4 +1,4 @@
-"""The tokens of references are scored as fairseq-validate does, and told apart by first choice."""
+"""The tokens of references are scored as fairseq-validate does, correct and wrong ones apart."""
 
 import math
 import re
@@ -45,7 +45,7 @@ def test_perplexity_and_accuracy_are_those_of_the_training(training, corpus, cap
     assert parts == pytest.approx(float(loss), abs=2e-3)
 
 
-def test_scores_of_tokens_that_are_the_first_choice_and_of_others():
+def test_scores_of_correct_and_of_wrong_tokens():
     nll = torch.tensor([1.0, 2.0, 6.0]) * math.log(2)
     entropies = torch.tensor([1.0, 1.0, 4.0]) * math.log(2)
     assert program.summary(nll, entropies, torch.tensor([True, True, False])) == {
