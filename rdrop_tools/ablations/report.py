@@ -76,8 +76,16 @@ def _gain(own, results, baseline, p_values):
     if not gains:
         return ""
     known = p_values.get((own[0]["row"], baseline))
-    p_value = f" ({known['p_value']})" if known and is_of(known, gains) else ""
+    p_value = f" ({_p_value(known, gains)})" if known and is_of(known, results) else ""
     return f"{mean_and_spread(gains, sign='+')}{p_value}"
+
+
+def _p_value(known, gains):
+    """Return p and, where outputs were not kept, the seeds that it is of."""
+    seeds = known["seeds"].split()
+    if len(seeds) == len(gains):
+        return known["p_value"]
+    return f"{known['p_value']}, seed{'s' if len(seeds) > 1 else ''} {' and '.join(seeds)}"
 
 
 def progress(plan, results, seeds):

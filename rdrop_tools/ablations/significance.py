@@ -13,6 +13,7 @@ from rdrop_tools.scoring.output import read_lines, read_system
 
 COMPARED = ("corpus", "row", "baseline")
 FIELDS = (*COMPARED, "seeds", "gain", "p_value")
+"""``seeds`` with spaces between them."""
 
 
 class MeanBLEU(BLEU):
@@ -45,24 +46,26 @@ def read_significance(path):
 def write_significance(path, plan, results, folder):
     """Compare each row of each corpus with its baselines, over the seeds that both have.
 
-    A comparison that is in the CSV stays if the results are still those, since outputs may be gone;
-    so do those of rows that the plan does not have. Without the outputs of all of these seeds there
-    is no new one.
+    These are the seeds whose outputs were kept. A comparison of as many seeds that is in the CSV
+    stays if the results are still those, since outputs may be gone; so do those of rows that the
+    plan does not have.
     """
     outputs = kept_outputs(results, folder)
     known = {tuple(row[field] for field in COMPARED): row for row in read_significance(path)}
     planned = _comparisons(plan)
     rows = [row for key, row in known.items() if key not in planned]
-    for corpus, row, baseline in planned:
-        of_corpus = [result for result in results if result["corpus"] == corpus]
-        own = [result for result in of_corpus if result["row"] == row]
-        gains = gains_of(own, of_corpus, baseline)
-        key = corpus, row, baseline
+    for key in planned:
+        corpus, row, baseline = key
         before, after = outputs[corpus][baseline], outputs[corpus][row]
-        if key in known and is_of(known[key], gains):
-            rows.append(known[key])
-        elif gains and len(before.keys() & after.keys()) == len(gains):
+        seeds_kept = before.keys() & after.keys()
+        if key in known and is_of(known[key], results):
+            seeds_known = known[key]["seeds"].split()
+        else:
+            seeds_known = []
+        if len(seeds_kept) > len(seeds_known):
             rows.append({**dict(zip(COMPARED, key)), **comparison(corpus, before, after)})
+        elif seeds_known:
+            rows.append(known[key])
     write_csv(path, FIELDS, rows)
 
 
@@ -75,9 +78,13 @@ def _comparisons(plan):
     ]
 
 
-def is_of(known, gains):
-    """Whether a row of the CSV is of these gains: as many, with their mean. Both are rounded."""
-    return known["seeds"] == str(len(gains)) and abs(float(known["gain"]) - mean(gains)) < 0.02
+def is_of(known, results):
+    """Whether a row of the CSV is of these results: its gain is theirs, but for rounding."""
+    seeds = known["seeds"].split()
+    results = [row for row in results if row["corpus"] == known["corpus"] and row["seed"] in seeds]
+    own = [row for row in results if row["row"] == known["row"]]
+    gains = gains_of(own, results, known["baseline"])
+    return len(gains) == len(seeds) and abs(float(known["gain"]) - mean(gains)) < 0.02
 
 
 def comparison(corpus, baseline, other):
@@ -94,4 +101,4 @@ def comparison(corpus, baseline, other):
     _, results = compare(systems, references, {"BLEU": bleu_of(corpus, MeanBLEU)})
     first, second = results["BLEU"]
     gain, p_value = second.score - first.score, second.p_value
-    return {"seeds": len(seeds), "gain": f"{gain:+.2f}", "p_value": f"{p_value:.4f}"}
+    return {"seeds": " ".join(seeds), "gain": f"{gain:+.2f}", "p_value": f"{p_value:.4f}"}

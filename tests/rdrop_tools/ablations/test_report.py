@@ -70,11 +70,13 @@ def test_mean_spread_and_the_gain_over_common_seeds(plan):
     assert gains_of(RESULTS[3:5], RESULTS) == [1, 2]
 
 
-def test_p_is_shown_where_it_is_of_the_same_seeds_and_of_the_same_gain(plan):
+def test_p_is_shown_with_its_seeds_where_it_is_of_the_results(plan):
     known = {"corpus": "text-9", "row": "rdrop", "baseline": "plain", "p_value": "0.0123"}
-    known.update(seeds="2", gain="+1.51")
+    known.update(seeds="1 2", gain="+1.51")
     assert "| +1.50 ± 0.71 (0.0123) |" in lines(plan, [known])["rdrop"]
-    for other in ({"seeds": "1"}, {"corpus": "text-90"}, {"gain": "+1.60"}):
+    of_one = {**known, "seeds": "2", "gain": "+2.00"}
+    assert "| +1.50 ± 0.71 (0.0123, seed 2) |" in lines(plan, [of_one])["rdrop"]
+    for other in ({"seeds": "1"}, {"seeds": "1 2 3"}, {"corpus": "text-90"}, {"gain": "+1.60"}):
         assert "0.0123" not in tables(plan, RESULTS, [{**known, **other}])
 
 
