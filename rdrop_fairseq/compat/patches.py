@@ -80,7 +80,7 @@ PATCHES = (
         batches.keep_last_batch,
         after_0_12_2,
         "after 0.12.2",
-        "The last batch of a data set, its longest sentences, is dropped without a word when its "
+        "The last batch of a data set, its longest sentences, is silently dropped when its "
         "size is not a multiple of `--required-batch-size-multiple`: in training, validation and "
         "translation.",
     ),
@@ -124,31 +124,32 @@ PATCHES = (
         checkpoints.explain_refusal,
         always,
         EVERY,
-        "A damaged checkpoint is reported without its name, and a hostile one with advice on how "
-        "to load it anyway.",
+        "The error about a damaged checkpoint does not name the file, and the one about a hostile "
+        "checkpoint says how to load it anyway.",
     ),
     Patch(
         "fairseq.checkpoint_utils:_torch_persistent_save",
         checkpoints.save_once,
         always,
         EVERY,
-        "After a failed save, on a full disk for example, fairseq tries again behind what it has "
-        "written, and may call the result a checkpoint.",
+        "After a failed save, on a full disk for example, fairseq appends a second try to what it "
+        "has written, and may take the result for a checkpoint.",
     ),
     Patch(
         "fairseq.file_io:PathManager.copy",
         checkpoints.copy_atomically,
         always,
         EVERY,
-        "`checkpoint_last.pt` is torn when fairseq is killed while it copies it.",
+        "`checkpoint_last.pt` is damaged if fairseq is killed while copying it.",
     ),
     Patch(
         "fairseq.trainer:Trainer.train_step",
         ranks.leave_out_empty_batches,
         always,
         EVERY,
-        "With several processes, `--update-freq` above 1 and unequally many batches, the tokens of "
-        "some are forgotten at the end of an epoch, and that update is too large.",
+        "With several processes, `--update-freq` above 1 and an unequal number of batches, the "
+        "tokens of some processes are not counted at the end of an epoch, and that update is too "
+        "large.",
     ),
     Patch(
         "fairseq.trainer:Trainer.train_step",
