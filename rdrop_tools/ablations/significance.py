@@ -1,4 +1,4 @@
-"""Compares the test outputs of a row with those of another, over all seeds that both have."""
+"""Compares the test outputs of a row with those of another, over the seeds that were kept."""
 
 from statistics import mean
 
@@ -44,9 +44,9 @@ def read_significance(path):
 
 
 def write_significance(path, plan, results, folder):
-    """Compare each row of each corpus with its baselines, over the seeds that both have.
+    """Compare each row of each corpus with its baselines, over the seeds whose outputs were kept.
 
-    These are the seeds whose outputs were kept. A comparison of as many seeds that is in the CSV
+    A comparison of as many seeds that is in the CSV
     stays if the results are still those, since outputs may be gone; so do those of rows that the
     plan does not have.
     """

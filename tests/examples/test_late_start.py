@@ -15,6 +15,16 @@ plain | 1    | 1 |
 late  | 0.75 | 2 | --reg-alpha 1   # a comment
 """
 LAST = {"constant": 30, "plain": 60, "late": 52}  # of 60 updates: 45, and half of the other 15
+FOLDER = PROGRAM.parent
+LAST_TENTH = {  # line of the README's table: its method
+    "alpha 1, test set": "rdrop-90",
+    "alpha 1, validation set, as all below": "rdrop-90",
+    "alpha 0.5": "rdrop-90-alpha0.5",
+    "half of the sentences": "rdrop-90-share0.5",
+    "a quarter of the sentences": "rdrop-90-share0.25",
+    "half of the batch, so that an update costs as much as a plain one": "rdrop-90-half-batch",
+    "token cutoff": "rdrop-90-cutoff",
+}
 
 
 @pytest.fixture(scope="module")
@@ -125,18 +135,6 @@ def test_another_dropout_or_criterion_is_another_benchmark(corpus, tmp_path):
     with open(out / "scores.csv", encoding="utf-8", newline="") as file:
         benchmarks = {row["benchmark"] for row in csv.DictReader(file)}
     assert benchmarks == {f"20 updates, dropout 0.25, {simcut}"}
-
-
-FOLDER = PROGRAM.parent
-LAST_TENTH = {  # line of the README's table: its method
-    "alpha 1, test set": "rdrop-90",
-    "alpha 1, validation set, as all below": "rdrop-90",
-    "alpha 0.5": "rdrop-90-alpha0.5",
-    "half of the sentences": "rdrop-90-share0.5",
-    "a quarter of the sentences": "rdrop-90-share0.25",
-    "half of the batch, so that an update costs as much as a plain one": "rdrop-90-half-batch",
-    "token cutoff": "rdrop-90-cutoff",
-}
 
 
 @pytest.mark.parametrize(("line", "method"), LAST_TENTH.items())
