@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 PLAIN = "plain"
 RDROP = "rdrop"
-COMPARISONS = ("plain", "plain, equal computing", "R-Drop")
+COMPARISONS = ("plain", "plain, equal computing", "plain, larger batch", "R-Drop")
 EQUAL = "equal"
 NOTHING, BOTH = "-", "both"
 SHARE_OF_UPDATES = re.compile(r"(\d+)%")
+LARGER_BATCH = re.compile(r"--update-freq \d+")
 OF_CRITERION = re.compile(
     r"--(?:no-cross-tuning|(?:reg-alpha|view-cutoff|rdrop-\S+|addrop-\S+) \S+)\s*"
 )
@@ -148,8 +149,9 @@ def baselines(plan, row, corpus):
 
     The first is the plain row whose settings are the row's own but for its method: `plain`, unless
     the row has another dropout, for example. The second is the nearest in computing, of the plain
-    rows with these settings and those with none of their own. The third is `rdrop`, and no plain
-    row has it.
+    rows with these settings and those with none of their own. The third is the nearest of those
+    that have nothing but a larger batch, if it is nearer than the first. The fourth is `rdrop`. No
+    plain row has the last two.
     """
     is_plain = row.method == PLAIN
     of_corpus = [other for other in plan.rows if corpus in other.corpora]
@@ -160,12 +162,20 @@ def baselines(plan, row, corpus):
     own = computing(plan, row)
     comparable = [*alike, *unchanged] or [row]
     first = comparable[0]
-    nearest = min(comparable, key=lambda other: abs(computing(plan, other) - own))
-    rdrop = [other.name for other in of_corpus if other.name == RDROP and not is_plain]
-    compared = dict(zip(COMPARISONS, (first.name, nearest.name, *rdrop)))
-    if nearest == first:
-        del compared["plain, equal computing"]
-    return {comparison: name for comparison, name in compared.items() if name != row.name}
+    larger_batch = [other for other in of_plain if LARGER_BATCH.fullmatch(other.arguments)]
+    rdrop = [other for other in of_corpus if other.name == RDROP]
+
+    def nearest(rows):
+        return min([first, *rows], key=lambda other: abs(computing(plan, other) - own))
+
+    compared = [first, nearest(comparable)]
+    if not is_plain:
+        compared += [nearest(larger_batch), *rdrop]
+    return {
+        comparison: other.name
+        for comparison, other in zip(COMPARISONS, compared)
+        if other != row and (comparison == COMPARISONS[0] or other != first)
+    }
 
 
 def trainings(plan, seeds):

@@ -81,11 +81,12 @@ def _gain(own, results, baseline, p_values):
 
 
 def _p_value(known, gains):
-    """Return p and, where outputs were not kept, the seeds that it is of."""
+    """Return p and, where outputs were not kept, the seeds that it is of and their gain."""
     seeds = known["seeds"].split()
     if len(seeds) == len(gains):
         return known["p_value"]
-    return f"{known['p_value']}, seed{'s' if len(seeds) > 1 else ''} {' and '.join(seeds)}"
+    named = f"seed{'s' if len(seeds) > 1 else ''} {' and '.join(seeds)}"
+    return f"{named}: {known['gain']}, {known['p_value']}"
 
 
 def progress(plan, results, seeds):

@@ -75,7 +75,7 @@ def test_p_is_shown_with_its_seeds_where_it_is_of_the_results(plan):
     known.update(seeds="1 2", gain="+1.51")
     assert "| +1.50 ± 0.71 (0.0123) |" in lines(plan, [known])["rdrop"]
     of_one = {**known, "seeds": "2", "gain": "+2.00"}
-    assert "| +1.50 ± 0.71 (0.0123, seed 2) |" in lines(plan, [of_one])["rdrop"]
+    assert "| +1.50 ± 0.71 (seed 2: +2.00, 0.0123) |" in lines(plan, [of_one])["rdrop"]
     for other in ({"seeds": "1"}, {"seeds": "1 2 3"}, {"corpus": "text-90"}, {"gain": "+1.60"}):
         assert "0.0123" not in tables(plan, RESULTS, [{**known, **other}])
 
