@@ -6,13 +6,14 @@ from statistics import mean, stdev
 
 from rdrop_fairseq.options import REG_ALPHA
 from rdrop_tools.ablations.plan import NOTHING, PLAIN, RDROP, baselines, computing
-from rdrop_tools.ablations.results import LOG, gains_of
+from rdrop_tools.ablations.results import gains_of
+from rdrop_tools.ablations.validations import mean_curve
 from rdrop_tools.plotting import COLOURS, STYLE, pyplot, save
-from rdrop_tools.runs.plot import draw
 
 ALPHA = re.compile(rf"{REG_ALPHA.flag} (\S+)")
 CURVES = ("alpha", "schedule")
 """The groups whose best row is drawn next to plain training."""
+VALIDATION = {"loss": "validation loss (bits per token)", "bleu": "validation BLEU"}
 COMPUTING = {
     PLAIN: "plain",
     "plain-dropout-0.2": "plain, dropout 0.2",
@@ -23,7 +24,7 @@ COMPUTING = {
 """The rows that are drawn with those that differ in nothing but their updates."""
 
 
-def draw_all(plan, results, folder):
+def draw_all(plan, results, validations, folder):
     """Draw what there are results for, into the folder; return the paths of the pictures."""
     corpora = list(dict.fromkeys(row["corpus"] for row in results))
     by_corpus = {name: [row for row in results if row["corpus"] == name] for name in corpora}
@@ -33,12 +34,10 @@ def draw_all(plan, results, folder):
             "computing": against_computing(plan, by_corpus),
             "pairs": against_pairs(by_corpus),
         }
-    for corpus in corpora:
-        names = curves_of(plan, corpus, by_corpus[corpus])
-        logs = [(name, folder / corpus / f"{name}-seed1" / LOG) for name in names]
-        logs = [(name, log) for name, log in logs if log.exists()]
-        if len(logs) > 1:
-            figures[f"curves-{corpus}"] = draw(logs, plan.view_cost, only=("ppl", "bleu"))
+        for corpus in corpora:
+            names = curves_of(plan, corpus, by_corpus[corpus])
+            curves = {name: mean_curve(corpus, name, validations) for name in names}
+            figures[f"curves-{corpus}"] = against_updates_and_time(curves)
     paths = {folder / f"{name}.png": figure for name, figure in figures.items() if figure}
     for path, figure in paths.items():
         save(figure, path, dpi=120)
@@ -49,7 +48,7 @@ def draw_all(plan, results, folder):
 def curves_of(plan, corpus, results):
     """Return the rows to draw: the best of the groups in CURVES, and what they compare with.
 
-    The log of a row with a training before it has but its end, so such a row is not drawn.
+    A row with a training before it has the validations of its end alone, so it is not drawn.
     """
     whole = {row.name for row in plan.rows if row.before == NOTHING}
     results = [result for result in results if result["row"] in whole]
@@ -70,6 +69,31 @@ def best_row(results, group):
         if result["group"] == group:
             scores.setdefault(result["row"], []).append(float(result["valid_bleu"]))
     return max(scores, key=lambda row: mean(scores[row]), default=None)
+
+
+def against_updates_and_time(curves):
+    """Return a figure of validation loss and BLEU, {name: curve of `mean_curve`}.
+
+    None of fewer than two curves.
+    """
+    curves = {name: points for name, points in curves.items() if points}
+    if len(curves) < 2:
+        return None
+    figure, grid = pyplot().subplots(2, 2, figsize=(10, 8.4), layout="constrained")
+    across = (("update", "updates", 1), ("seconds", "minutes of training", 60))
+    for axes, (place, unit, divisor) in zip(grid, across):
+        for axis, (quantity, title) in zip(axes, VALIDATION.items()):
+            for (name, points), colour in zip(curves.items(), cycle(COLOURS)):
+                x = [point[place] / divisor for point in points]
+                y = [point[quantity] for point in points]
+                axis.plot(x, y, marker="o", markersize=3.5, color=colour, label=name)
+            axis.set_xlabel(unit)
+            axis.set_ylabel(title)
+            axis.set_xlim(left=0)
+            if quantity == "bleu":  # the end, where the rows differ
+                axis.set_ylim(bottom=max(max(line.get_ydata()) for line in axis.lines) / 2)
+            axis.legend()
+    return figure
 
 
 def against_alpha(by_corpus):

@@ -22,6 +22,7 @@ from rdrop_tools.ablations.results import (
     read_results,
 )
 from rdrop_tools.ablations.significance import read_significance, write_significance
+from rdrop_tools.ablations.validations import add_validations, read_validations
 from rdrop_tools.arguments import at_least_one
 from rdrop_tools.atomic import atomic_file
 from rdrop_tools.extras import MissingPackage
@@ -44,12 +45,13 @@ def list_trainings(args, plan):
 
 
 def add(args, plan):
-    """Add a finished training to the CSV."""
+    """Add a finished training to the CSVs."""
     seed = int(args.training.rpartition("-seed")[2])
     found = [one for one in trainings(plan, seed) if one.folder == args.training]
     if not found:
         raise ValueError(f"{args.rows} has no row for {args.training}: was it edited meanwhile?")
     (training,) = found
+    add_validations(args.out / "validations.csv", training, args.out)
     result = add_result(args.out / "results.csv", training, args.out, args.common)
     print(
         f"{args.training}: test BLEU {result['test_bleu']}, valid BLEU {result['valid_bleu']} at "
@@ -64,7 +66,8 @@ def report(args, plan):
     write_significance(args.out / "significance.csv", plan, results, args.out)
     print(made_tables(args, plan, results))
     print(progress(plan, results, args.seeds))
-    print(*draw_all(plan, results, args.out), sep="\n")
+    validations = read_validations(args.out / "validations.csv")
+    print(*draw_all(plan, results, validations, args.out), sep="\n")
 
 
 def readme(args, plan):

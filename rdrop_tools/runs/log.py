@@ -36,20 +36,6 @@ def read_entries(path, kind):
     return [by_update[update] for update in sorted(by_update)]
 
 
-def training_computing(path, updates, second_pass):
-    """Return the computing until each of `updates`, in updates with one pass.
-
-    second_pass is the computing of a second pass over a batch. How much of it had one, the log says
-    for each --log-interval; without `rdrop_share` it had none.
-    """
-    reached, computing = [0.0], [0.0]
-    for entry in read_entries(path, "train_inner"):
-        count = entry["num_updates"] - reached[-1]
-        reached.append(entry["num_updates"])
-        computing.append(computing[-1] + count * (1 + second_pass * entry.get("rdrop_share", 0)))
-    return np.interp(updates, reached, computing).tolist()
-
-
 def training_seconds(path, updates):
     """Return how many seconds of training it took to reach each of `updates`; [] if not logged.
 

@@ -6,14 +6,13 @@ updates above and against wall time below.
 
 import argparse
 import sys
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from rdrop_tools.arguments import named_path
 from rdrop_tools.extras import MissingPackage
 from rdrop_tools.plotting import COLOURS, STYLE, pyplot, save
-from rdrop_tools.runs.log import read_entries, training_computing, training_seconds
+from rdrop_tools.runs.log import read_entries, training_seconds
 
 
 class Panel(NamedTuple):
@@ -75,13 +74,12 @@ def _has(entry, panel):
     return panel.key in entry and not has_no_kl
 
 
-def draw(runs, second_pass=None, only=()):
+def draw(runs, only=()):
     """Return a figure of [(name, log path), ...], a panel for each quantity that any run logged.
 
     With `only`, names of quantities in the log, those alone are drawn.
 
-    The first row is by updates. The second is by wall time, if all runs tell their speed, or by
-    computing, if that of a second pass over a batch is given, in plain updates.
+    The first row is by updates. The second is by wall time, if all runs tell their speed.
     """
     coloured = zip(runs, COLOURS * len(runs))
     curves = [curve for run, colour in coloured for curve in read_curves(*run, colour)]
@@ -89,11 +87,7 @@ def draw(runs, second_pass=None, only=()):
     panels = [panel for panel in wanted if _is_drawn(panel, curves)]
     if not panels:
         raise PlotError(f"no log has anything to draw of {', '.join(only)}.")
-    rows = [("updates", 1, lambda curve: curve.updates)]
-    if second_pass is None:
-        rows += _time_rows(curves)
-    else:
-        rows.append(("computing, in plain updates", 1, partial(_computing, second_pass)))
+    rows = [("updates", 1, lambda curve: curve.updates), *_time_rows(curves)]
     plt = pyplot()
     with plt.rc_context(STYLE):
         size = (4.8 * len(panels), 4.2 * len(rows))
@@ -111,10 +105,6 @@ def draw(runs, second_pass=None, only=()):
 def _is_drawn(panel, curves):
     values = {value for curve in curves if curve.panel == panel for value in curve.values}
     return len(values) > (1 if panel.is_setting else 0)
-
-
-def _computing(second_pass, curve):
-    return training_computing(curve.log, curve.updates, second_pass)
 
 
 def _seconds(curve):

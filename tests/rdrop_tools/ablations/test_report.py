@@ -1,7 +1,5 @@
 """The tables and pictures of the ablations, from CSVs with known figures."""
 
-import json
-
 import pytest
 
 from rdrop_tools.ablations import program
@@ -9,6 +7,7 @@ from rdrop_tools.ablations.pictures import (
     against_alpha,
     against_computing,
     against_pairs,
+    against_updates_and_time,
     alphas,
     best_row,
     curves_of,
@@ -17,6 +16,7 @@ from rdrop_tools.ablations.pictures import (
 from rdrop_tools.ablations.plan import read_plan
 from rdrop_tools.ablations.report import progress, tables, with_tables
 from rdrop_tools.ablations.results import FIELDS, gains_of
+from rdrop_tools.ablations.validations import mean_curve
 from rdrop_tools.scores_csv import put_csv
 
 ROWS = """
@@ -112,7 +112,7 @@ def test_the_pictures_show_the_means(plan, tmp_path):
     assert set(plain.get_ydata()) == {12}
     (axis,) = against_pairs(by_corpus).axes
     assert axis.get_lines()[1].get_xydata().tolist() == [[9, 1.5], [90, 3]]
-    drawn = draw_all(plan, [*RESULTS, *larger], tmp_path)
+    drawn = draw_all(plan, [*RESULTS, *larger], [], tmp_path)
     assert [path.name for path in drawn] == ["alpha.png", "pairs.png"]
     assert all(path.stat().st_size > 1000 for path in drawn)
     assert against_pairs({"text-9": RESULTS}) is None
@@ -140,17 +140,37 @@ def test_the_curves_are_of_plain_and_of_the_best_row_by_validation(plan, tmp_pat
     assert best_row(results, "alpha") == "alpha-1"
     assert best_row(results, "schedule") is None
     assert curves_of(plan, "text-9", results) == ["plain", "plain-twice", "rdrop", "alpha-1"]
-    for name in ("plain", "alpha-1"):
-        log = tmp_path / "text-9" / f"{name}-seed1" / "train.log"
-        log.parent.mkdir(parents=True)
-        entry = {"epoch": 1, "valid_num_updates": "1", "valid_bleu": "3"}
-        log.write_text(json.dumps(entry))
-    assert tmp_path / "curves-text-9.png" in draw_all(plan, results, tmp_path)
+    validations = [validation("plain", 1, 10), validation("alpha-1", 2, 10)]
+    assert tmp_path / "curves-text-9.png" in draw_all(plan, results, validations, tmp_path)
+    assert tmp_path / "curves-text-9.png" not in draw_all(plan, results, validations[:1], tmp_path)
+
+
+def validation(row, seed, update, seconds=60, loss=5.0, bleu=20.0, corpus="text-9"):
+    measured = {"update": update, "seconds": seconds, "loss": loss, "bleu": bleu}
+    texts = {name: str(value) for name, value in measured.items()}
+    return {"corpus": corpus, "row": row, "seed": str(seed), **texts}
+
+
+def test_a_curve_is_the_mean_of_the_seeds_where_all_of_them_were_validated():
+    validations = [
+        *(validation("plain", 1, 10, 60, 6, 20), validation("plain", 1, 20, 120, 5, 22)),
+        *(validation("plain", 2, 10, 90, 7, 21), validation("plain", 2, 15, 100, 1, 1)),
+        *(validation("rdrop", 1, 10, 1, 1, 1), validation("plain", 1, 15, corpus="text-90")),
+    ]
+    curve = mean_curve("text-9", "plain", validations)
+    assert curve == [{"update": 10, "seconds": 75, "loss": 6.5, "bleu": 20.5}]
+    assert mean_curve("text-9", "other", validations) == []
+    other = mean_curve("text-9", "rdrop", validations)
+    axes = against_updates_and_time({"plain": curve, "none": [], "rdrop": other}).axes
+    drawn = [axis.get_lines()[0].get_xydata().tolist() for axis in axes]
+    assert drawn == [[[10, 6.5]], [[10, 20.5]], [[1.25, 6.5]], [[1.25, 20.5]]]
+    assert [text.get_text() for text in axes[0].get_legend().get_texts()] == ["plain", "rdrop"]
+    assert against_updates_and_time({"plain": curve, "none": []}) is None
 
 
 def test_without_results_there_is_no_picture(plan, tmp_path):
     (tmp_path / "rows.txt").unlink()
-    assert draw_all(plan, [], tmp_path) == []
+    assert draw_all(plan, [], [], tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 

@@ -20,6 +20,7 @@ from rdrop_tools.ablations.results import (
     read_results,
 )
 from rdrop_tools.ablations.significance import comparison, write_significance
+from rdrop_tools.ablations.validations import MEASURED, add_validations, read_validations
 from rdrop_tools.scoring.comparison import compare
 from rdrop_tools.scoring.output import read_lines
 
@@ -74,6 +75,19 @@ def test_the_row_of_a_training(tmp_path):
     assert row["length_ratio"] == "0.941"  # 16 of 17 words
     assert 90 < float(row["test_bleu"]) < 100
     assert all(row[name] for name in ("python", "torch", "fairseq"))
+
+
+def test_the_validations_of_a_training(tmp_path):
+    one, path = training(), tmp_path / "validations.csv"
+    finish(tmp_path, one, REFERENCES, {10: 5.0, 40: 6.5})
+    finish(tmp_path, training(seed=2), REFERENCES, {40: 7})
+    for each in (one, training(seed=2), one):
+        add_validations(path, each, tmp_path)
+    rows = [tuple(row[name] for name in ("seed", *MEASURED)) for row in read_validations(path)]
+    assert rows == [
+        ("2", "40", "8", "1.000", "7.00"),
+        *(("1", "10", "2", "1.000", "5.00"), ("1", "40", "8", "1.000", "6.50")),
+    ]
 
 
 @pytest.mark.parametrize("before", ["both", "plain"])

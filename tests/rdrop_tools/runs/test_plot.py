@@ -124,15 +124,6 @@ def test_the_second_row_is_by_wall_time(tmp_path):
     assert [points(line) for line in ppl.lines] == [[[3, 40]], [[2, 30]]]
 
 
-def test_the_second_row_is_by_computing_where_a_second_pass_has_a_cost(tmp_path):
-    late = scheduled(10, 0, 0, 0), scheduled(20, 1, 0.5, 0.3), valid(15, 40)
-    log = write_log(tmp_path / "late", *late)
-    loss, *_, ppl = program.draw([("late", log)], 0.8).axes[5:]
-    assert loss.get_xlabel() == ppl.get_xlabel() == "computing, in plain updates"
-    assert points(loss.lines[0]) == [[10, 7.5], [24, 7.5]]
-    assert points(ppl.lines[0]) == [[17, 40]]
-
-
 def test_long_trainings_are_in_hours(tmp_path):
     figure = program.draw([("long", timed_log(tmp_path / "long", 0.5))])
     assert figure.axes[1].get_xlabel() == "hours of training"
