@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# One training of run.sh: the training before it, if there is one, its own, the translation of the test set, its row in
-# results.csv.
+# One training of run.sh: the training before it, if there is one, its own, the translation of the test set, its rows in
+# results.csv and validations.csv.
 
 # run_training LINE, as `scripts/ablations.py list` prints it
 run_training() {

@@ -14,6 +14,7 @@ ALPHA = re.compile(rf"{REG_ALPHA.flag} (\S+)")
 CURVES = ("alpha", "schedule")
 """The groups whose best row is drawn next to plain training."""
 VALIDATION = {"loss": "validation loss (bits per token)", "bleu": "validation BLEU"}
+ACROSS = (("update", "updates", 1), ("seconds", "minutes of training", 60))
 COMPUTING = {
     PLAIN: "plain",
     "plain-dropout-0.2": "plain, dropout 0.2",
@@ -80,19 +81,15 @@ def against_updates_and_time(curves):
     if len(curves) < 2:
         return None
     figure, grid = pyplot().subplots(2, 2, figsize=(10, 8.4), layout="constrained")
-    across = (("update", "updates", 1), ("seconds", "minutes of training", 60))
-    for axes, (place, unit, divisor) in zip(grid, across):
+    for axes, (place, unit, divisor) in zip(grid, ACROSS):
         for axis, (quantity, title) in zip(axes, VALIDATION.items()):
             for (name, points), colour in zip(curves.items(), cycle(COLOURS)):
-                x = [point[place] / divisor for point in points]
-                y = [point[quantity] for point in points]
+                x, y = zip(*((point[place] / divisor, point[quantity]) for point in points))
                 axis.plot(x, y, marker="o", markersize=3.5, color=colour, label=name)
-            axis.set_xlabel(unit)
-            axis.set_ylabel(title)
-            axis.set_xlim(left=0)
-            if quantity == "bleu":  # the end, where the rows differ
-                axis.set_ylim(bottom=max(max(line.get_ydata()) for line in axis.lines) / 2)
+            axis.set(xlabel=unit, ylabel=title, xlim=(0, None))
             axis.legend()
+        best = max(point["bleu"] for points in curves.values() for point in points)
+        axes[-1].set_ylim(bottom=best / 2)  # the first validations are far below
     return figure
 
 

@@ -153,29 +153,29 @@ def baselines(plan, row, corpus):
     that have nothing but a larger batch, if it is nearer than the first. The fourth is `rdrop`. No
     plain row has the last two.
     """
-    is_plain = row.method == PLAIN
     of_corpus = [other for other in plan.rows if corpus in other.corpora]
     of_plain = [other for other in of_corpus if (other.method, other.before) == (PLAIN, NOTHING)]
-    unchanged = [other for other in of_plain if not other.arguments]
-    settings = "" if is_plain else OF_CRITERION.sub("", row.arguments).strip()
-    alike = [other for other in of_plain if other.arguments == settings != ""]
-    own = computing(plan, row)
-    comparable = [*alike, *unchanged] or [row]
-    first = comparable[0]
-    larger_batch = [other for other in of_plain if LARGER_BATCH.fullmatch(other.arguments)]
-    rdrop = [other for other in of_corpus if other.name == RDROP]
+    comparable = [*_alike(of_plain, row), *(other for other in of_plain if not other.arguments)]
+    first = comparable[0] if comparable else row
+    compared = [_nearest(plan, row, [first, *comparable])]
+    if row.method != PLAIN:
+        batches = [other for other in of_plain if LARGER_BATCH.fullmatch(other.arguments)]
+        compared.append(_nearest(plan, row, [first, *batches]))
+        compared += [other for other in of_corpus if other.name == RDROP]
+    others = zip(COMPARISONS[1:], compared)
+    named = {COMPARISONS[0]: first, **{name: other for name, other in others if other != first}}
+    return {name: other.name for name, other in named.items() if other != row}
 
-    def nearest(rows):
-        return min([first, *rows], key=lambda other: abs(computing(plan, other) - own))
 
-    compared = [first, nearest(comparable)]
-    if not is_plain:
-        compared += [nearest(larger_batch), *rdrop]
-    return {
-        comparison: other.name
-        for comparison, other in zip(COMPARISONS, compared)
-        if other != row and (comparison == COMPARISONS[0] or other != first)
-    }
+def _alike(of_plain, row):
+    """Return the plain rows that have settings, and those of the row but for its method."""
+    settings = "" if row.method == PLAIN else OF_CRITERION.sub("", row.arguments).strip()
+    return [other for other in of_plain if other.arguments == settings != ""]
+
+
+def _nearest(plan, row, rows):
+    """Return the row whose computing is nearest to that of a row."""
+    return min(rows, key=lambda other: abs(computing(plan, other) - computing(plan, row)))
 
 
 def trainings(plan, seeds):

@@ -1,8 +1,9 @@
 """The trainings of an ablation study: what to run next, its results, tables and pictures.
 
 `list` prints a line for each training that the CSV does not have: folder, corpus, seed, training
-before and its updates, updates, arguments of fairseq-train. `add` adds a finished one. `report`
-keeps the translations, compares the rows with plain, draws the pictures and prints the tables.
+before and its updates, updates, arguments of fairseq-train. `add` adds a finished one to
+the CSVs. `report` keeps the translations, compares each row with its baselines, draws the pictures
+and prints the tables.
 `readme` puts the tables into README.md.
 """
 

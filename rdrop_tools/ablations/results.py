@@ -108,12 +108,17 @@ def runs_of(training, run):
     return [(run.with_name(f"{run.name}-{training.row.before}"), training.updates_before), own]
 
 
+def scored_validations(log):
+    """Return the entries of the validations with BLEU, by update."""
+    return [entry for entry in read_entries(log, "valid") if "bleu" in entry]
+
+
 def best_validation(log):
     """Return the entry of the validation whose checkpoint fairseq keeps: the last of equal ones.
 
     Raises ValueError, in a sentence for the user, if there is none.
     """
-    scored = [entry for entry in read_entries(log, "valid") if "bleu" in entry]
+    scored = scored_validations(log)
     if not scored:
         raise ValueError(f"{log} has no validation with BLEU.")
     return max(scored, key=lambda entry: (entry["bleu"], entry["num_updates"]))

@@ -46,9 +46,8 @@ def read_significance(path):
 def write_significance(path, plan, results, folder):
     """Compare each row of each corpus with its baselines, over the seeds whose outputs were kept.
 
-    A comparison of as many seeds that is in the CSV
-    stays if the results are still those, since outputs may be gone; so do those of rows that the
-    plan does not have.
+    A comparison that is in the CSV stays if no more seeds are kept now and the results are still
+    those, since outputs may be gone; so does one that the plan does not have.
     """
     outputs = kept_outputs(results, folder)
     known = {tuple(row[field] for field in COMPARED): row for row in read_significance(path)}

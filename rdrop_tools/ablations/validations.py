@@ -3,8 +3,8 @@
 from collections import defaultdict
 from statistics import mean
 
-from rdrop_tools.ablations.results import LOG, TRAINING, key_of
-from rdrop_tools.runs.log import read_entries, training_seconds
+from rdrop_tools.ablations.results import LOG, TRAINING, key_of, scored_validations
+from rdrop_tools.runs.log import training_seconds
 from rdrop_tools.scores_csv import put_csv, read_csv
 
 MEASURED = ("update", "seconds", "loss", "bleu")
@@ -20,7 +20,7 @@ def read_validations(path):
 def add_validations(path, training, folder):
     """Add those of a finished training to the CSV, in the place of those that it has of it."""
     log = folder / training.folder / LOG
-    entries = [entry for entry in read_entries(log, "valid") if "bleu" in entry]
+    entries = scored_validations(log)
     updates = [entry["num_updates"] for entry in entries]
     rows = [
         {

@@ -241,9 +241,13 @@ def made_of_scores(names, rows):
 def figures_of(block, own_corpus):
     """The figures that a text may have: of the rows, corpora and sets that it names."""
     names, figures = names_in(block), set()
-    named = [corpus for corpus, words in CORPORA.items() if words in block.lower()]
+    named = [
+        corpus
+        for corpus, words in CORPORA.items()
+        if re.search(rf"(?<![\d,]){words}", block.lower())
+    ]
     for corpus in {own_corpus, *named}:
-        figures.update(*(figures_of_rows()[corpus, name] for name in names))
+        figures.update(*(figures_of_rows().get((corpus, name), ()) for name in names))
         for kind in ("valid_bleu", "test_bleu") if "valid" in block else ("test_bleu",):
             figures |= made_of_scores(names, scores_of_rows()[corpus, kind])
     return figures
