@@ -168,6 +168,9 @@ def test_rows_are_compared_with_plain_training_with_as_much_of_it_and_with_rdrop
     assert compared("rdrop-twice") == ["plain", "plain-four-times", "plain-batch-twice", "rdrop"]
     assert compared("rdrop", "multi30k-2000") == ["plain"]
     # other settings than the method are those of the plain row
+    assert compared("rdrop-dropout-0.1") == [
+        *("plain-dropout-0.1", "plain-twice", "plain-batch", "rdrop")
+    ]
     assert compared("rdrop-dropout-0.2") == [
         *("plain-dropout-0.2", "plain-twice-dropout-0.2", "plain-batch", "rdrop")
     ]
