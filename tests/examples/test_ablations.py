@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections import defaultdict
-from itertools import combinations
+from itertools import combinations, product
 from statistics import mean, stdev
 
 import pytest
@@ -22,11 +22,14 @@ from helpers.launch import run, start
 
 from rdrop_tools.ablations.outputs import REFERENCES, kept_outputs
 from rdrop_tools.ablations.plan import cost, read_plan, trainings
-from rdrop_tools.ablations.results import bleu_of, read_results
+from rdrop_tools.ablations.results import TRAINING, bleu_of, read_results
+from rdrop_tools.ablations.validations import read_validations
 from rdrop_tools.scoring.output import read_lines, read_system
 
 FOLDER = REPOSITORY / "examples" / "ablations"
-STUDIES = (FOLDER, FOLDER / "addrop")
+ADDROP, REPEATED = FOLDER / "addrop", FOLDER / "repeated"
+STUDIES = {FOLDER: "multi30k-5000", ADDROP: "multi30k-2000", REPEATED: "multi30k-5000"}
+"""With the corpus that its page is about."""
 PROGRAM = REPOSITORY / "scripts" / "ablations.py"
 README = FOLDER / "README.md"
 FIGURE = re.compile(r"(?<![\d.,])(?<!\w-)(?:(?<!\S)[+-]|(?<=\()[+-])?\d+\.\d{1,4}\b")
@@ -168,9 +171,10 @@ def test_the_tables_of_the_readme_are_made_of_the_results(study, tmp_path):
     assert made_readme(copied(study, tmp_path), study) == (study / "README.md").read_text("utf-8")
 
 
-def test_the_translations_have_the_scores_of_the_results():
-    results = read_results(FOLDER / "results.csv")
-    outputs = kept_outputs(results, FOLDER)
+@pytest.mark.parametrize("study", [FOLDER, REPEATED], ids=lambda study: study.name)
+def test_the_translations_have_the_scores_of_the_results(study):
+    results = read_results(study / "results.csv")
+    outputs = kept_outputs(results, study)
     scored = []
     for row in results:
         if path := outputs[row["corpus"]][row["row"]].get(row["seed"]):
@@ -179,20 +183,32 @@ def test_the_translations_have_the_scores_of_the_results():
             score = bleu_of(row["corpus"]).corpus_score(output, [references])
             assert f"{score.score:.2f}" == row["test_bleu"], path
             scored.append(path)
-    assert sorted(scored) == sorted(FOLDER.glob("outputs/*/*-seed*.txt")) != []
+    assert sorted(scored) == sorted(study.glob("outputs/*/*-seed*.txt")) != []
+
+
+@pytest.mark.parametrize("study", [FOLDER, REPEATED], ids=lambda study: study.name)
+def test_the_best_of_the_validations_is_the_score_of_the_results(study):
+    best = defaultdict(float)
+    for entry in read_validations(study / "validations.csv"):
+        key = tuple(entry[name] for name in TRAINING)
+        best[key] = max(best[key], float(entry["bleu"]))
+    scores = {
+        tuple(row[name] for name in TRAINING): row["valid_bleu"]
+        for row in read_results(study / "results.csv")
+    }
+    assert best and {key: f"{bleu:.2f}" for key, bleu in best.items()}.items() <= scores.items()
 
 
 @functools.cache
-def figures_of_rows():
-    """{(corpus, name of a row): its figures in the tables of both studies}."""
+def figures_of_rows(study=FOLDER):
+    """{(corpus, name of a row): its figures in the tables of the study}."""
     figures = defaultdict(set)
-    for study in STUDIES:
-        (tables,) = TABLES.findall((study / "README.md").read_text("utf-8"))
-        for line in re.findall(r"^(?:\*\*.*\*\*|\|.*\|$)", tables, re.MULTILINE):
-            if line.startswith("**"):
-                corpus = line.strip("*")
-            else:
-                figures[corpus, line.split(" | ")[1]].update(with_and_without_sign(line))
+    (tables,) = TABLES.findall((study / "README.md").read_text("utf-8"))
+    for line in re.findall(r"^(?:\*\*.*\*\*|\|.*\|$)", tables, re.MULTILINE):
+        if line.startswith("**"):
+            corpus = line.strip("*")
+        else:
+            figures[corpus, line.split(" | ")[1]].update(with_and_without_sign(line))
     return figures
 
 
@@ -202,10 +218,10 @@ def with_and_without_sign(text):
 
 
 @functools.cache
-def scores_of_rows():
+def scores_of_rows(study):
     """{(corpus, set): {name of a row: {seed: BLEU}}}."""
     scores = defaultdict(lambda: defaultdict(dict))
-    for row in read_results(FOLDER / "results.csv"):
+    for row in read_results(study / "results.csv"):
         for kind in ("valid_bleu", "test_bleu"):
             scores[row["corpus"], kind][row["row"]][row["seed"]] = float(row[kind])
     return scores
@@ -238,18 +254,18 @@ def made_of_scores(names, rows):
     return figures
 
 
-def figures_of(block, own_corpus):
-    """The figures that a text may have: of the rows, corpora and sets that it names."""
+def figures_of(block, studies, own_corpus):
+    """The figures of studies that a text may have: of the rows, corpora and sets that it names."""
     names, figures = names_in(block), set()
     named = [
         corpus
         for corpus, words in CORPORA.items()
         if re.search(rf"(?<![\d,]){words}", block.lower())
     ]
-    for corpus in {own_corpus, *named}:
-        figures.update(*(figures_of_rows().get((corpus, name), ()) for name in names))
+    for study, corpus in product(studies, {own_corpus, *named}):
+        figures.update(*(figures_of_rows(study).get((corpus, name), ()) for name in names))
         for kind in ("valid_bleu", "test_bleu") if "valid" in block else ("test_bleu",):
-            figures |= made_of_scores(names, scores_of_rows()[corpus, kind])
+            figures |= made_of_scores(names, scores_of_rows(study)[corpus, kind])
     return figures
 
 
@@ -263,21 +279,24 @@ def names_in(block):
     return [*dict.fromkeys(re.findall(r"`([\w.-]+)`", block))]
 
 
-def without_source(text, smallest_digits=2, own_corpus="multi30k-5000"):
-    """The figures of each block that no row named there has."""
+def without_source(text, smallest_digits=2, studies=(FOLDER,)):
+    """The figures of each block that no row of these studies that is named there has."""
+    own_corpus = STUDIES[studies[0]]
     return [
         figure
         for block in blocks(text)
         for figure in FIGURE.findall(SETTING.sub("", block))
         if len(figure.partition(".")[2]) >= smallest_digits
-        and figure not in figures_of(block, own_corpus)
+        and figure not in figures_of(block, studies, own_corpus)
     ]
 
 
-@pytest.mark.parametrize(("study", "corpus"), zip(STUDIES, ("multi30k-5000", "multi30k-2000")))
-def test_the_words_have_the_figures_of_the_rows_that_they_name(study, corpus):
-    text = TABLES.sub("", (study / "README.md").read_text("utf-8"))
-    assert without_source(text, own_corpus=corpus) == []
+@pytest.mark.parametrize(
+    "studies", [(FOLDER,), (ADDROP,), (REPEATED, FOLDER)], ids=lambda studies: studies[0].name
+)
+def test_the_words_have_the_figures_of_the_rows_that_they_name(studies):
+    text = TABLES.sub("", (studies[0] / "README.md").read_text("utf-8"))
+    assert without_source(text, studies=studies) == []
 
 
 @pytest.mark.parametrize(("begin", "end"), FINDINGS)
@@ -288,13 +307,14 @@ def test_the_findings_have_no_figure_of_their_own_with_one_decimal_either(begin,
 
 @pytest.mark.parametrize("page", ["README.md", "docs/settings.md", "docs/simcut.md"])
 def test_other_pages_have_the_figures_of_the_rows_that_they_name(page):
-    text, rows = (REPOSITORY / page).read_text("utf-8"), {name for _, name in figures_of_rows()}
+    text = (REPOSITORY / page).read_text("utf-8")
+    rows = {name for study in STUDIES for _, name in figures_of_rows(study)}
     about = [
         block
         for block in blocks(text)
         if "examples/ablations" in block or rows.intersection(names_in(block))
     ]
-    assert without_source("\n\n".join(about)) == []
+    assert without_source("\n\n".join(about), studies=tuple(STUDIES)) == []
     assert re.findall(r"\d\.\d\d", "".join(about))
 
 
