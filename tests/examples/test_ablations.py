@@ -27,7 +27,7 @@ from rdrop_tools.ablations.validations import read_validations
 from rdrop_tools.scoring.output import read_lines, read_system
 
 FOLDER = REPOSITORY / "examples" / "ablations"
-ADDROP, REPEATED = FOLDER / "addrop", FOLDER / "repeated"
+ADDROP, REPEATED, TARGET_KL = (FOLDER / name for name in ("addrop", "repeated", "target_kl"))
 STUDIES = {FOLDER: "multi30k-5000", ADDROP: "multi30k-2000", REPEATED: "multi30k-5000"}
 """With the corpus that its page is about."""
 PROGRAM = REPOSITORY / "scripts" / "ablations.py"
@@ -166,7 +166,7 @@ def documents(tmp_path):
     return copied(FOLDER, tmp_path)
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
+@pytest.mark.parametrize("study", [*STUDIES, TARGET_KL], ids=lambda study: study.name)
 def test_the_tables_of_the_readme_are_made_of_the_results(study, tmp_path):
     assert made_readme(copied(study, tmp_path), study) == (study / "README.md").read_text("utf-8")
 
